@@ -114,3 +114,13 @@ func (c Capability) ImpliedBy() Verb {
 	}
 	return ""
 }
+
+// Mutates reports whether using c changes something. A change is recorded twice:
+// its intent before, its outcome after. Anything else is one record.
+func (c Capability) Mutates() bool {
+	switch c.Verb {
+	case "read", "describe", "list", "inject", "logs", "test", "explain", "export", "verify", "status", "metrics":
+		return false
+	}
+	return c.Valid()
+}

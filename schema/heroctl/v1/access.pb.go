@@ -2171,13 +2171,16 @@ const file_heroctl_v1_access_proto_rawDesc = "" +
 	"\arevoked\x18\x01 \x01(\rR\arevoked\"V\n" +
 	"\x11RenewTokenRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12-\n" +
-	"\arenewal\x18\x02 \x01(\v2\x13.heroctl.v1.RenewalR\arenewal2\xea\x10\n" +
-	"\x06Access\x12Y\n" +
-	"\x06WhoAmI\x12\x19.heroctl.v1.WhoAmIRequest\x1a\x1a.heroctl.v1.WhoAmIResponse\"\x18\x9a\x80\x19\x028\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/whoami\x12e\n" +
-	"\tRenewSelf\x12\x1c.heroctl.v1.RenewSelfRequest\x1a\x11.heroctl.v1.Token\"'\x9a\x80\x19\x028\x01\x82\xd3\xe4\x93\x02\x1b:\arenewal\"\x10/v1/whoami:renew\x12l\n" +
+	"\arenewal\x18\x02 \x01(\v2\x13.heroctl.v1.RenewalR\arenewal2\x98\x11\n" +
+	"\x06Access\x12j\n" +
+	"\x06WhoAmI\x12\x19.heroctl.v1.WhoAmIRequest\x1a\x1a.heroctl.v1.WhoAmIResponse\")\x9a\x80\x19\x13\n" +
+	"\x05token\x12\bdescribe8\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/whoami\x12s\n" +
+	"\tRenewSelf\x12\x1c.heroctl.v1.RenewSelfRequest\x1a\x11.heroctl.v1.Token\"5\x9a\x80\x19\x10\n" +
+	"\x05token\x12\x05renew8\x01\x82\xd3\xe4\x93\x02\x1b:\arenewal\"\x10/v1/whoami:renew\x12{\n" +
 	"\n" +
-	"RevokeSelf\x12\x1d.heroctl.v1.RevokeSelfRequest\x1a\x1e.heroctl.v1.RevokeSelfResponse\"\x1f\x9a\x80\x19\x028\x01\x82\xd3\xe4\x93\x02\x13\"\x11/v1/whoami:revoke\x12u\n" +
+	"RevokeSelf\x12\x1d.heroctl.v1.RevokeSelfRequest\x1a\x1e.heroctl.v1.RevokeSelfResponse\".\x9a\x80\x19\x11\n" +
+	"\x05token\x12\x06revoke8\x01\x82\xd3\xe4\x93\x02\x13\"\x11/v1/whoami:revoke\x12u\n" +
 	"\n" +
 	"CreateUser\x12\x1d.heroctl.v1.CreateUserRequest\x1a\x10.heroctl.v1.User\"6\x9a\x80\x19\x14\n" +
 	"\x04user\x12\x06create\x1a\x04name\x82\xd3\xe4\x93\x02\x18:\x04user\"\x10/v1/users/{name}\x12m\n" +

@@ -40,7 +40,8 @@ type Needs struct {
 	// Whether items are filtered one by one: the call is always answered, with
 	// what the caller may see.
 	Filtered bool `protobuf:"varint,6,opt,name=filtered,proto3" json:"filtered,omitempty"`
-	// Whether a valid token is all it needs.
+	// Whether a valid token is all it needs: the call concerns the caller's own
+	// token.
 	Self bool `protobuf:"varint,7,opt,name=self,proto3" json:"self,omitempty"`
 	// Whether it needs nothing and is not recorded.
 	Open          bool `protobuf:"varint,8,opt,name=open,proto3" json:"open,omitempty"`
