@@ -878,10 +878,10 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
 	"\bdecision\x18\x03 \x01(\tR\bdecision\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12'\n" +
-	"\x04rule\x18\x05 \x01(\v2\x13.heroctl.v1.RuleRefR\x04rule2\x98\x02\n" +
-	"\x05Audit\x12\x82\x01\n" +
-	"\vListRecords\x12\x1e.heroctl.v1.ListRecordsRequest\x1a\x1f.heroctl.v1.ListRecordsResponse\"2\x9a\x80\x19\x15\n" +
-	"\x05audit\x12\x04read\x1a\x04path0\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/audit/records\x12\x89\x01\n" +
+	"\x04rule\x18\x05 \x01(\v2\x13.heroctl.v1.RuleRefR\x04rule2\x9a\x02\n" +
+	"\x05Audit\x12\x84\x01\n" +
+	"\vListRecords\x12\x1e.heroctl.v1.ListRecordsRequest\x1a\x1f.heroctl.v1.ListRecordsResponse\"4\x9a\x80\x19\x17\n" +
+	"\x05audit\x12\x04read\x1a\x04path0\x01H\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/audit/records\x12\x89\x01\n" +
 	"\x0fExplainDecision\x12\".heroctl.v1.ExplainDecisionRequest\x1a\x17.heroctl.v1.Explanation\"9\x9a\x80\x19\x12\n" +
 	"\x05audit\x12\aexplain0\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/decisions/{decision_id}B8Z6github.com/heroctl/heroctl/schema/heroctl/v1;heroctlv1b\x06proto3"
 

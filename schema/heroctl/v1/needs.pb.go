@@ -44,9 +44,12 @@ type Needs struct {
 	// token.
 	Self bool `protobuf:"varint,7,opt,name=self,proto3" json:"self,omitempty"`
 	// Whether it needs nothing and is not recorded.
-	Open          bool `protobuf:"varint,8,opt,name=open,proto3" json:"open,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Open bool `protobuf:"varint,8,opt,name=open,proto3" json:"open,omitempty"`
+	// With filtered: whether a path that is given is decided by itself, and the
+	// call is denied, rather than answered empty, where nothing may be seen.
+	DeniedIfNothing bool `protobuf:"varint,9,opt,name=denied_if_nothing,json=deniedIfNothing,proto3" json:"denied_if_nothing,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Needs) Reset() {
@@ -135,6 +138,13 @@ func (x *Needs) GetOpen() bool {
 	return false
 }
 
+func (x *Needs) GetDeniedIfNothing() bool {
+	if x != nil {
+		return x.DeniedIfNothing
+	}
+	return false
+}
+
 var file_heroctl_v1_needs_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -159,7 +169,7 @@ var File_heroctl_v1_needs_proto protoreflect.FileDescriptor
 const file_heroctl_v1_needs_proto_rawDesc = "" +
 	"\n" +
 	"\x16heroctl/v1/needs.proto\x12\n" +
-	"heroctl.v1\x1a google/protobuf/descriptor.proto\"\xec\x01\n" +
+	"heroctl.v1\x1a google/protobuf/descriptor.proto\"\x98\x02\n" +
 	"\x05Needs\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x1e\n" +
 	"\n" +
@@ -171,7 +181,8 @@ const file_heroctl_v1_needs_proto_rawDesc = "" +
 	"\x14capability_if_absent\x18\x05 \x01(\tR\x12capabilityIfAbsent\x12\x1a\n" +
 	"\bfiltered\x18\x06 \x01(\bR\bfiltered\x12\x12\n" +
 	"\x04self\x18\a \x01(\bR\x04self\x12\x12\n" +
-	"\x04open\x18\b \x01(\bR\x04open:I\n" +
+	"\x04open\x18\b \x01(\bR\x04open\x12*\n" +
+	"\x11denied_if_nothing\x18\t \x01(\bR\x0fdeniedIfNothing:I\n" +
 	"\x05needs\x12\x1e.google.protobuf.MethodOptions\x18\x83\x90\x03 \x01(\v2\x11.heroctl.v1.NeedsR\x05needsB8Z6github.com/heroctl/heroctl/schema/heroctl/v1;heroctlv1b\x06proto3"
 
 var (
