@@ -107,11 +107,14 @@ func bounds(prefix, after []byte) *pdb.IterOptions {
 }
 
 // successor returns the smallest key larger than all that start with prefix,
-// which has a byte other than 0xff: that of the space.
+// which it changes, and which has a byte other than 0xff: that of the space.
 func successor(prefix []byte) []byte {
-	end := bytes.TrimRight(prefix, "\xff")
-	end[len(end)-1]++
-	return end
+	end := len(prefix)
+	for prefix[end-1] == 0xff {
+		end--
+	}
+	prefix[end-1]++
+	return prefix[:end]
 }
 
 func collect(ctx context.Context, iter *pdb.Iterator, limit int) ([]storage.Item, error) {
