@@ -8,56 +8,33 @@
 package heroctl.authz
 
 # answer is the decision, with its reason and the rules that settled it, the first by
-# policy name in front.
-answer := {
-	"decision": reason == "granted",
-	"context": {"reason": reason, "rules": rules},
+# policy name in front. On one pattern a denial wins, and grants unite.
+answer := {"decision": false, "context": {"reason": "explicit_deny", "rules": denying}} if {
+	denying[0]
+} else := {"decision": true, "context": {"reason": "granted", "rules": granting}} if {
+	granting[0]
+} else := {"decision": false, "context": {"reason": "capability_missing", "rules": winning}} if {
+	winning[0]
+} else := {"decision": false, "context": {"reason": "no_rule", "rules": []}} if {
+	count(matched) == 0
 }
 
-# attached are the names of the subject's policies.
-attached := {name | some name in input.subject.properties.policies}
-
-# matched are the blocks that cover the resource, by policy.
-matched[name] := blocks if {
-	some name in attached
-	blocks := data.heroctl.policy[name].block
-	count(blocks) > 0
+# matched are the blocks that cover the resource. A set of arrays sorts by rank first
+# and by policy name next, whatever the order of the subject's policies.
+matched := {[block.rank, name, block] |
+	some name in input.subject.properties.policies
+	some block in data.heroctl.policy[name].block
 }
 
-# top is the rank of the most specific pattern: the text whose order is the priority.
-top := max({block.rank | some block in matched[_]})
+# top is the rank of the most specific pattern: ranks are texts whose order is the
+# order of priority.
+top := max(matched)[0]
 
 # winners are the blocks with that pattern: at most one of each policy.
-winners[name] := block if {
-	some name, blocks in matched
-	some block in blocks
-	block.rank == top
-}
+winners := [block | some [rank, _, block] in matched; rank == top]
 
-denying := {name | some name, block in winners; block.deny}
+denying := [block.rule | some block in winners; block.deny]
 
-granting := {name | some name, block in winners; input.action.name in block.capabilities}
+granting := [block.rule | some block in winners; block.capabilities[input.action.name]]
 
-# reason is the class of the decision. On one pattern a denial wins, and grants unite.
-reason := "no_rule" if {
-	count(winners) == 0
-} else := "explicit_deny" if {
-	count(denying) > 0
-} else := "granted" if {
-	count(granting) > 0
-} else := "capability_missing"
-
-settling := denying if {
-	reason == "explicit_deny"
-} else := granting if {
-	reason == "granted"
-} else := object.keys(winners)
-
-rules := [rule |
-	some name in settling
-	rule := {
-		"policy": name,
-		"digest": data.heroctl.policy[name].digest,
-		"line": winners[name].line,
-	}
-]
+winning := [block.rule | some block in winners]

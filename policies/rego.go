@@ -44,20 +44,23 @@ func (p *Policy) ModuleFile() string { return "policy/" + p.Name.String() + ".re
 func (p *Policy) Module() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Compiled from policy %s.\n", p.Name)
-	fmt.Fprintf(&b, "package heroctl.policy[%s]\n\n", quote(p.Name.String()))
-	fmt.Fprintf(&b, "digest := %s\n", quote(p.Digest.String()))
+	fmt.Fprintf(&b, "package heroctl.policy[%s]\n", quote(p.Name.String()))
 	for _, rule := range p.Rules {
-		rule.write(&b)
+		p.write(&b, rule)
 	}
 	return []byte(b.String())
 }
 
 // write appends the rule of one block.
-func (r Rule) write(b *strings.Builder) {
+func (p *Policy) write(b *strings.Builder, r Rule) {
 	fmt.Fprintf(b, "\n# line %d: %s %s\n", r.Line, r.Resource, r.Pattern)
 	b.WriteString("block contains {\n")
 	fmt.Fprintf(b, "\t\"rank\": %s,\n", quote(r.Pattern.Rank()))
-	fmt.Fprintf(b, "\t\"line\": %d,\n", r.Line)
+	b.WriteString("\t\"rule\": {\n")
+	fmt.Fprintf(b, "\t\t\"policy\": %s,\n", quote(p.Name.String()))
+	fmt.Fprintf(b, "\t\t\"digest\": %s,\n", quote(p.Digest.String()))
+	fmt.Fprintf(b, "\t\t\"line\": %d,\n", r.Line)
+	b.WriteString("\t},\n")
 	fmt.Fprintf(b, "\t\"deny\": %t,\n", r.Deny)
 	r.writeCapabilities(b)
 	b.WriteString("} if {\n")
