@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/heroctl/heroctl/schema/fault"
+)
+
+// follower keeps something up to date with the fsynced records, behind the door's
+// back. Records come through a queue; what the queue lacks, after a start or when
+// it was full, is read from the segments. So a follower may fail, lag or begin
+// anew at any time, and nobody waits for it but a query.
+type follower struct {
+	name  string
+	t     *Trail
+	every time.Duration // pause between batches, unless someone waits
+	apply func(ctx context.Context, batch []kept) error
+
+	wake  chan struct{} // size one: there is something to do
+	hurry chan struct{} // size one: someone waits
+
+	mu       sync.Mutex
+	queue    []kept        // guarded by mu
+	next     uint64        // first sequence not applied; guarded by mu
+	target   uint64        // newest fsynced sequence; guarded by mu
+	progress chan struct{} // closed and replaced when next moves; guarded by mu
+}
+
+const (
+	followBatch = 4096  // records applied together; part of the index's format
+	followQueue = 32768 // records kept for a follower that lags
+	followWait  = 5 * time.Second
+)
+
+func (t *Trail) newFollower(name string, every time.Duration, next uint64, apply func(context.Context, []kept) error) *follower {
+	f := &follower{
+		name: name, t: t, every: every, apply: apply, next: next, target: t.durable.size,
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), progress: make(chan struct{}),
+	}
+	if f.next <= f.target {
+		f.wake <- struct{}{}
+	}
+	return f
+}
+
+// followers opens what follows the trail.
+func (t *Trail) followers(ctx context.Context) error {
+	tree, err := openTree(t)
+	if err != nil {
+		return err
+	}
+	t.tree = tree
+	t.follow = append(t.follow, t.newFollower("stored hashes", 0, tree.chain.size+1, tree.apply))
+	if t.cfg.Index == nil {
+		return nil
+	}
+	if t.index, err = openIndex(ctx, t); err != nil {
+		return err
+	}
+	t.index.follower = t.newFollower("index", indexEvery, t.index.meta.next, t.index.apply)
+	t.index.show()
+	t.follow = append(t.follow, t.index.follower)
+	return nil
+}
+
+// offer hands over fsynced records, in order.
+func (f *follower) offer(news []kept) {
+	if len(news) == 0 {
+		return
+	}
+	f.mu.Lock()
+	if len(f.queue)+len(news) > followQueue {
+		f.queue = nil
+	} else {
+		f.queue = append(f.queue, news...)
+	}
+	f.target = news[len(news)-1].gist.sequence
+	f.mu.Unlock()
+	poke(f.wake)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (f *follower) run(stop <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-f.wake:
+		}
+		pause := f.every
+		if err := f.catchUp(ctx); err != nil && ctx.Err() == nil {
+			f.t.cfg.Logger.Error("audit: "+f.name+" cannot be kept up to date", "error", err)
+			pause = time.Second
+			poke(f.wake)
+		}
+		select {
+		case <-stop:
+			return
+		case <-time.After(pause):
+		case <-f.hurry:
+		}
+	}
+}
+
+// catchUp applies batches until nothing is left.
+func (f *follower) catchUp(ctx context.Context) error {
+	for {
+		batch, err := f.batch(ctx)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		if err := f.apply(ctx, batch); err != nil {
+			f.mu.Lock()
+			f.queue = nil // read again from the segments
+			f.mu.Unlock()
+			return err
+		}
+		f.mu.Lock()
+		f.next = batch[len(batch)-1].gist.sequence + 1
+		close(f.progress)
+		f.progress = make(chan struct{})
+		f.mu.Unlock()
+	}
+}
+
+// batch returns the next records: from the queue if it begins with them, and
+// otherwise from the segments.
+func (f *follower) batch(ctx context.Context) ([]kept, error) {
+	f.mu.Lock()
+	next, to := f.next, f.target
+	for len(f.queue) > 0 && f.queue[0].gist.sequence < next {
+		f.queue = f.queue[1:]
+	}
+	if len(f.queue) > 0 {
+		if f.queue[0].gist.sequence == next {
+			n := min(len(f.queue), followBatch)
+			batch := f.queue[:n:n]
+			f.queue = f.queue[n:]
+			f.mu.Unlock()
+			return batch, nil
+		}
+		to = f.queue[0].gist.sequence - 1
+	}
+	f.mu.Unlock()
+	if next > to {
+		return nil, nil
+	}
+	to = min(to, next+followBatch-1)
+	batch := make([]kept, 0, to-next+1)
+	err := f.t.shelf.walk(ctx, next, to, func(r Record, at place) error {
+		batch = append(batch, kept{r.Leaf, gistOf(r), at})
+		return nil
+	})
+	return batch, err
+}
+
+// wait returns once everything up to sequence is applied.
+func (f *follower) wait(ctx context.Context, sequence uint64) error {
+	timer := time.NewTimer(followWait)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		done, progress := f.next > sequence, f.progress
+		f.mu.Unlock()
+		if done {
+			return nil
+		}
+		poke(f.hurry)
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.t.stop:
+			return errClosed
+		case <-timer.C:
+			return fault.New(fault.Unavailable, "the audit index is being brought up to date; try again later")
+		}
+	}
+}
