@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -137,15 +138,19 @@ func (p *parser) name(block *hclsyntax.Block) schema.Name {
 		return schema.Name{}
 	}
 	name, err := schema.ParseName(block.Labels[0])
-	if err != nil && isASCII(block.Labels[0]) {
+	if block.Labels[0] == "" {
+		p.report(block.LabelRanges[0], "the policy has no name", `write policy "name" { … }`)
+	} else if err != nil && isASCII(block.Labels[0]) {
 		p.report(block.LabelRanges[0], "bad policy name", fault.Detail(err))
 	}
 	return name
 }
 
-// description checks what a literal may hide behind an escape sequence.
+// description checks what a literal may hide behind an escape sequence. What it does
+// not hide was reported with the text.
 func (p *parser) description(at hcl.Range, value string) string {
-	if strings.ContainsFunc(value, func(r rune) bool { return r != '\n' && r != '\t' && unsafeRune(r) }) {
+	unseen := func(r rune) bool { return r != '\n' && r != '\t' && unsafeRune(r) }
+	if strings.ContainsFunc(value, unseen) && !bytes.ContainsFunc(at.SliceBytes(p.text), unseen) {
 		p.report(at, "invisible control character", "control characters and characters that change the direction of writing are not allowed")
 	}
 	return value
@@ -174,13 +179,25 @@ func (p *parser) rule(block *hclsyntax.Block) (rule Rule, ok bool) {
 			p.report(attr.NameRange, "unknown attribute", didYouMean(name, []string{"path", "capabilities"}, "a resource block has path and capabilities"))
 		}
 	}
-	if block.Body.Attributes["path"] == nil {
+	p.required(block, rule.Resource)
+	return rule, !rule.Pattern.IsZero()
+}
+
+// required reports the attributes that a resource block lacks. A misspelt attribute is
+// not missing, too.
+func (p *parser) required(block *hclsyntax.Block, resource schema.Resource) {
+	path, capabilities := block.Body.Attributes["path"], block.Body.Attributes["capabilities"]
+	for name := range block.Body.Attributes {
+		if name != "path" && name != "capabilities" {
+			return
+		}
+	}
+	if path == nil {
 		p.missing(block.TypeRange, "the block has no path", `write path = "prod/*", or path = "*" for everything`)
 	}
-	if block.Body.Attributes["capabilities"] == nil {
-		p.missing(block.TypeRange, "the block has no capabilities", `write capabilities = ["`+string(rule.Resource.Verbs()[0])+`"], or capabilities = [] to deny`)
+	if capabilities == nil {
+		p.missing(block.TypeRange, "the block has no capabilities", `write capabilities = ["`+string(resource.Verbs()[0])+`"], or capabilities = [] to deny`)
 	}
-	return rule, !rule.Pattern.IsZero()
 }
 
 func (p *parser) innerBlock(block *hclsyntax.Block) {
@@ -261,47 +278,4 @@ func (p *parser) literal(expr hclsyntax.Expression, what string) (string, bool) 
 		text.WriteString(value.Val.AsString())
 	}
 	return text.String(), true
-}
-
-// syntax translates what the HCL library reports. Texts of the library that repeat
-// the input are replaced.
-func syntax(problems hcl.Diagnostics) Diagnostics {
-	var diags Diagnostics
-	for _, problem := range problems {
-		summary, detail := sentence(problem.Summary), sentence(problem.Detail)
-		if own, echoes := ownWords[problem.Summary]; echoes {
-			detail = own
-		} else if strings.HasPrefix(problem.Summary, "Extra characters in") {
-			summary, detail = "bad template", "policies are literal: nothing is computed"
-		}
-		one := Diagnostic{Severity: Error, Summary: summary, Detail: detail}
-		if problem.Subject != nil {
-			one.Span = span(*problem.Subject)
-		}
-		diags = append(diags, one)
-	}
-	return diags
-}
-
-// ownWords replaces details of the HCL library that would repeat the input, or
-// advise what policies do not allow.
-var ownWords = map[string]string{
-	"Attribute redefined":              "an attribute may be set only once in a block",
-	"Argument definition required":     "a block on one line can hold only one attribute; put each on a line of its own",
-	"Invalid legacy index syntax":      "policies are literal: nothing is computed",
-	"Invalid escape sequence":          `the escape sequences are \n, \t, \", \\, \uNNNN and \UNNNNNNNN`,
-	"Invalid string literal":           "policies are literal: nothing is computed",
-	"Invalid template control keyword": "policies are literal: nothing is computed",
-	"Unexpected end of template":       "policies are literal: nothing is computed",
-	"Unexpected else directive":        "policies are literal: nothing is computed",
-	"Invalid multi-line string":        `a quoted string stands on one line; write \n for a line feed`,
-	"Unsupported operator":             "policies are literal: nothing is computed",
-}
-
-// sentence puts a sentence of the HCL library into the form of ours.
-func sentence(text string) string {
-	if text == "" {
-		return ""
-	}
-	return strings.ToLower(text[:1]) + strings.TrimSuffix(text[1:], ".")
 }

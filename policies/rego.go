@@ -44,7 +44,7 @@ func (p *Policy) ModuleFile() string { return "policy/" + p.Name.String() + ".re
 func (p *Policy) Module() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Compiled from policy %s.\n", p.Name)
-	fmt.Fprintf(&b, "package heroctl.policy[%s]\n", quote(p.Name.String()))
+	fmt.Fprintf(&b, "package %s\n", packagePath(p.Name))
 	for _, rule := range p.Rules {
 		p.write(&b, rule)
 	}
@@ -116,6 +116,12 @@ func covers(p schema.Pattern) []string {
 	glob := strings.ReplaceAll(text, "+", "\x00")
 	glob = strings.ReplaceAll(strings.ReplaceAll(glob, "*", "**"), "\x00", "*")
 	return append(conditions, fmt.Sprintf(`glob.match(%s, ["/"], %s)`, quote(glob), id))
+}
+
+// packagePath returns heroctl.policy.<name>, or heroctl.policy["<name>"] where the name
+// is not a Rego word.
+func packagePath(name schema.Name) string {
+	return ast.Ref{ast.VarTerm("heroctl"), ast.StringTerm("policy"), ast.StringTerm(name.String())}.String()
 }
 
 // quote returns the text as a Rego string. It is the only way for a string to enter

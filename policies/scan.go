@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
@@ -27,6 +28,9 @@ func scan(file string, text []byte) (tokens hclsyntax.Tokens, diags Diagnostics,
 	}
 	if diags = scanRunes(file, text); len(diags) > 0 && diags[0].Summary == notUTF8 {
 		return nil, diags, false
+	}
+	if at := scanBytes(text); at >= 0 {
+		return nil, append(diags, tooDeep(spanAt(file, text, at))), false
 	}
 	tokens, _ = hclsyntax.LexConfig(text, file, hcl.InitialPos) // the parser reports what the lexer finds
 	if deep := scanDepth(tokens); deep != nil {
@@ -66,6 +70,78 @@ func unsafeRune(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u200b' || r == '\ufeff' || r == '\u2028' || r == '\u2029'
 }
 
+// scanBytes returns where the text is clearly nested too deeply, or -1. It refuses a
+// bomb before the lexer makes a token of each of its bytes. It knows comments and quoted
+// strings; what else it takes for an operator, a policy has no use for.
+func scanBytes(text []byte) int {
+	depth, operators := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '#', '/':
+			if end := commentEnd(text[i:]); end > 0 {
+				i += end - 1
+				continue
+			}
+			operators++
+		case '"':
+			end, templates := stringEnd(text[i:])
+			i, operators = i+end-1, operators+templates
+		case '{', '[', '(':
+			depth++
+		case '}', ']', ')':
+			depth = max(0, depth-1)
+		case '!', '-', '+', '*', '%', '?', ':', '&', '|', '<', '>', '^', '~', '.', '$':
+			operators++
+		}
+		if depth > MaxDepth || operators > MaxDepth {
+			return i
+		}
+	}
+	return -1
+}
+
+// commentEnd returns the length of the comment at the start of the text, or 0.
+func commentEnd(text []byte) int {
+	closing := ""
+	switch {
+	case text[0] == '#', bytes.HasPrefix(text, []byte("//")):
+		closing = "\n"
+	case bytes.HasPrefix(text, []byte("/*")):
+		closing = "*/"
+	default:
+		return 0
+	}
+	if end := bytes.Index(text[1:], []byte(closing)); end >= 0 {
+		return 1 + end + len(closing)
+	}
+	return len(text)
+}
+
+// stringEnd returns the length of the quoted string at the start of the text, and how
+// many templates begin in it.
+func stringEnd(text []byte) (length, templates int) {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '{':
+			if text[i-1] == '$' || text[i-1] == '%' {
+				templates++
+			}
+		case '"', '\n':
+			return i + 1, templates
+		}
+	}
+	return len(text), templates
+}
+
+// spanAt returns the place of one byte.
+func spanAt(file string, text []byte, at int) Span {
+	start := bytes.LastIndexByte(text[:at], '\n') + 1
+	line, column := 1+bytes.Count(text[:at], []byte("\n")), 1+utf8.RuneCount(text[start:at])
+	return Span{File: file, Line: line, Column: column, EndLine: line, EndColumn: column + 1}
+}
+
 // scanDepth reports nesting that is too deep for the parser. Operators count
 // altogether, because chains of some of them nest in the parser without brackets;
 // policies need none.
@@ -88,11 +164,16 @@ func scanDepth(tokens hclsyntax.Tokens) *Diagnostic {
 			}
 		}
 		if depth > MaxDepth || operators > MaxDepth {
-			return &Diagnostic{Span: span(t.Range), Severity: Error, Summary: "the text is nested too deeply",
-				Detail: fmt.Sprintf("at most %d levels are allowed; a policy needs three", MaxDepth)}
+			deep := tooDeep(span(t.Range))
+			return &deep
 		}
 	}
 	return nil
+}
+
+func tooDeep(at Span) Diagnostic {
+	return Diagnostic{Span: at, Severity: Error, Summary: "the text is nested too deeply",
+		Detail: fmt.Sprintf("at most %d levels, and as many operators, are allowed; a policy needs three and none", MaxDepth)}
 }
 
 // plain are the tokens that cannot make the parser recurse.

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
@@ -30,12 +31,8 @@ func (p *parser) source(block *hclsyntax.Block) (text []byte, line int) {
 
 // tokenAt returns the index of the token that begins at a byte.
 func (p *parser) tokenAt(at int) int {
-	for i := range p.tokens {
-		if p.tokens[i].Range.Start.Byte == at {
-			return i
-		}
-	}
-	return 0
+	i, _ := slices.BinarySearchFunc(p.tokens, at, func(t hclsyntax.Token, at int) int { return t.Range.Start.Byte - at })
+	return i
 }
 
 // comment reports whether the i-th token is a comment with nothing before it on its

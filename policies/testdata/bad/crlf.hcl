@@ -1,0 +1,4 @@
+policy "a" {
+  sercet {
+	}
+}

@@ -1,0 +1,14 @@
+policy "../up" {
+}
+
+policy "" {
+}
+
+policy "deploy" {
+}
+
+policy "Deploy" {
+}
+
+policy "a b" {
+}

@@ -1,0 +1,11 @@
+policy "a" {
+  secret {
+    path = 'prod/*'
+    capabilities = ["read"]
+  }
+  secret {
+    path = "dev/*"
+    path = "test/*"
+    capabilities = ["read"
+  }
+}
