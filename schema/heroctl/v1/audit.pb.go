@@ -389,8 +389,8 @@ type ListRecordsRequest struct {
 	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	// Only these verbs.
 	Actions []string `protobuf:"bytes,4,rep,name=actions,proto3" json:"actions,omitempty"`
-	// Only these results, such as "ok" or "denied".
-	Results []string `protobuf:"bytes,5,rep,name=results,proto3" json:"results,omitempty"`
+	// Only this result: "allow", "deny", "failed" or "unknown".
+	Result string `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
 	// Only at or after this time.
 	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
 	// Only before this time.
@@ -463,11 +463,11 @@ func (x *ListRecordsRequest) GetActions() []string {
 	return nil
 }
 
-func (x *ListRecordsRequest) GetResults() []string {
+func (x *ListRecordsRequest) GetResult() string {
 	if x != nil {
-		return x.Results
+		return x.Result
 	}
-	return nil
+	return ""
 }
 
 func (x *ListRecordsRequest) GetSince() *timestamppb.Timestamp {
@@ -841,13 +841,13 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\aRuleRef\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04line\x18\x03 \x01(\rR\x04line\"\xcf\x02\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"\xcd\x02\n" +
 	"\x12ListRecordsRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x12\x18\n" +
-	"\aactions\x18\x04 \x03(\tR\aactions\x12\x18\n" +
-	"\aresults\x18\x05 \x03(\tR\aresults\x120\n" +
+	"\aactions\x18\x04 \x03(\tR\aactions\x12\x16\n" +
+	"\x06result\x18\x05 \x01(\tR\x06result\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12!\n" +
 	"\foldest_first\x18\b \x01(\bR\voldestFirst\x12\x1b\n" +

@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heroctl/heroctl/audit"
+	"github.com/heroctl/heroctl/schema"
+	"github.com/heroctl/heroctl/schema/fault"
+	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
+	"github.com/heroctl/heroctl/schema/openapi"
+)
+
+// Handler returns the REST face. It is a strict front before the generated mux:
+// what the front lets through names a known call, with nothing unknown beside it.
+func (g *Gateway) Handler() (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler()),
+		runtime.WithMarshalerOption(octetStream, &rawMarshaler{jsonMarshaler()}),
+		runtime.WithErrorHandler(g.restError),
+		runtime.WithRoutingErrorHandler(g.restRoutingError),
+		runtime.WithForwardResponseOption(responseHeaders),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithStrictDeepWildcardMatching(),
+	)
+	ctx := context.Background()
+	err := errors.Join(
+		v1.RegisterSecretsHandlerServer(ctx, mux, &secretsServer{g: g}),
+		v1.RegisterPoliciesHandlerServer(ctx, mux, &policiesServer{g: g}),
+		v1.RegisterAccessHandlerServer(ctx, mux, &accessServer{g: g}),
+		v1.RegisterAuditHandlerServer(ctx, mux, &auditServer{g: g}),
+		v1.RegisterClusterHandlerServer(ctx, mux, &clusterServer{g: g}),
+		v1.RegisterHealthHandlerServer(ctx, mux, &healthServer{g: g}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return g.front(mux), nil
+}
+
+// front checks a REST request before the mux sees it.
+func (g *Gateway) front(mux http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if r.URL.Path == "/v1/openapi.json" && r.Method == http.MethodGet {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(openapi.Document()) // the client may be gone
+			return
+		}
+		who := g.callerFromHTTP(r)
+		r = r.WithContext(withCaller(r.Context(), who))
+		w.Header().Set("X-Request-Id", who.request)
+		if !g.rate.allow(who.source.Client, who.arrived) {
+			writeProblem(w, problem(fault.New(fault.RateLimited, "too many requests from this address"), ""))
+			return
+		}
+		if r.URL.Path == "/v1/metrics" && r.Method == http.MethodGet {
+			g.serveMetrics(w, r)
+			return
+		}
+		if err := g.admit(r, who); err != nil {
+			writeProblem(w, problemOf(err))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// admit refuses what names no call, or has something beside it. Refusals are
+// recorded like any other.
+func (g *Gateway) admit(r *http.Request, who *caller) error {
+	route, allowed := g.find(r.Method, r.URL.Path)
+	if route == nil {
+		kind, detail := fault.NotFound, "there is no such call; /v1/openapi.json lists them all"
+		if len(allowed) > 0 {
+			kind, detail = fault.Unsupported, "this path takes "+strings.Join(allowed, ", ")
+		}
+		return g.turnAway(r.Context(), &need{label: "unknown"}, schema.InvalidRequest, fault.New(kind, detail))
+	}
+	if detail := route.flaw(r); detail != "" {
+		reason, kind := schema.InvalidRequest, fault.InvalidArgument
+		if strings.Contains(r.URL.EscapedPath(), "%") {
+			reason, kind = schema.InvalidPath, fault.InvalidPath
+		}
+		return g.turnAway(r.Context(), route.need, reason, fault.New(kind, detail))
+	}
+	if route.body && !isJSON(r.Header.Get("Content-Type")) {
+		return g.turnAway(r.Context(), route.need, schema.InvalidRequest, fault.New(fault.InvalidArgument, "send the body as application/json"))
+	}
+	bound := limitOf(route.need.method).body
+	if r.ContentLength > bound {
+		return g.turnAway(r.Context(), route.need, schema.InvalidRequest, fault.Newf(fault.TooLarge, "the body may be %d bytes long at most", bound))
+	}
+	r.Body = http.MaxBytesReader(nil, r.Body, bound)
+	return nil
+}
+
+// turnAway records and answers a request that never became a call: why says what
+// the caller sees, if he has a valid token.
+func (g *Gateway) turnAway(ctx context.Context, n *need, reason schema.Reason, why error) error {
+	who := g.callerFrom(ctx)
+	a := &act{caller: who, entry: &audit.Entry{
+		Request: who.request, Decision: schema.NewDecisionID(), Method: n.label, Source: who.source,
+		Call: schema.Call{Capability: n.cap, Context: schema.Context{Time: who.arrived, Source: who.source.Client}},
+	}}
+	g.metrics.arrived()
+	principal, identified := g.identify(ctx, who)
+	a.entry.Call.Principal = principal
+	if identified != schema.Granted {
+		return g.answer(a, g.refuse(ctx, a, identified, ""))
+	}
+	a.entry.Result.Reason = reason
+	if failed := g.record(ctx, a, audit.KindDecision, why); failed != nil {
+		return g.answer(a, failed)
+	}
+	return g.answer(a, why)
+}
+
+// restError answers with the problem that the door made. An error without one
+// comes from decoding: its text may repeat the request and is dropped.
+func (g *Gateway) restError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p == nil {
+		kind, detail := fault.InvalidArgument, "the request is not what this call takes; /v1/openapi.json describes it, and unknown or repeated fields are refused"
+		// The generated code keeps the text of the reader's error, not the error.
+		if strings.Contains(err.Error(), "request body too large") {
+			kind, detail = fault.TooLarge, "the body is too large for this call"
+		}
+		n := &need{label: "unknown"}
+		if route, _ := g.find(r.Method, r.URL.Path); route != nil {
+			n = route.need
+		}
+		p = problemOf(g.turnAway(ctx, n, schema.InvalidRequest, fault.New(kind, detail)))
+	}
+	writeProblem(w, p)
+}
+
+// restRoutingError answers what the front let through and the mux did not route;
+// the front is the stricter of the two, so this is not expected.
+func (g *Gateway) restRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, _ int) {
+	err := g.turnAway(ctx, &need{label: "unknown"}, schema.InvalidRequest, fault.New(fault.NotFound, "there is no such call; /v1/openapi.json lists them all"))
+	writeProblem(w, problemOf(err))
+}
+
+// responseHeaders sets the ETag of answers that have a version.
+func responseHeaders(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+	if v, ok := m.(interface{ GetVersion() uint32 }); ok && v.GetVersion() != 0 {
+		w.Header().Set("ETag", `"`+strconv.FormatUint(uint64(v.GetVersion()), 10)+`"`)
+	}
+	return nil
+}
+
+func jsonMarshaler() *runtime.JSONPb {
+	return &runtime.JSONPb{
+		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
+		UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+	}
+}
+
+const octetStream = "application/octet-stream"
+
+// rawMarshaler answers a value as its bytes, for Accept:
+// application/octet-stream. Everything else stays JSON.
+type rawMarshaler struct{ *runtime.JSONPb }
+
+// ContentType returns the media type of the answer.
+func (m *rawMarshaler) ContentType(v any) string {
+	if _, ok := v.(*v1.SecretValue); ok {
+		return octetStream
+	}
+	return m.JSONPb.ContentType(v)
+}
+
+// Marshal returns the bytes of the answer.
+func (m *rawMarshaler) Marshal(v any) ([]byte, error) {
+	if value, ok := v.(*v1.SecretValue); ok {
+		return value.GetValue(), nil
+	}
+	return m.JSONPb.Marshal(v)
+}
+
+// NewEncoder returns an encoder that writes what Marshal returns.
+func (m *rawMarshaler) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		b, err := m.Marshal(v)
+		if err == nil {
+			_, err = w.Write(b)
+		}
+		return err
+	})
+}
+
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == "application/json"
+}
+
+func parseQuery(raw string) (url.Values, error) { return url.ParseQuery(raw) }
