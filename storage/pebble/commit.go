@@ -19,10 +19,6 @@ import (
 const (
 	maxGroup      = 256     // batches merged at most
 	maxGroupBytes = 2 << 20 // no more are taken once the group has this size
-
-	// grace is how long a caller whose context ended still waits for a batch that
-	// is being written: it is better to know.
-	grace = 5 * time.Second
 )
 
 // A pending batch is queued, then either taken by the committer or abandoned by
@@ -67,17 +63,18 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (schema.Revision, e
 	if p.state.CompareAndSwap(queued, abandoned) {
 		return 0, contextFault(ctx.Err())
 	}
+	// The batch is being written. Its outcome is worth a little patience.
 	select {
 	case r := <-p.done:
 		return r.rev, r.err
-	case <-time.After(grace):
+	case <-time.After(s.config.grace):
 		return 0, fault.New(fault.Timeout, "the disk does not answer; the change may or may not have landed")
 	}
 }
 
 // commitLoop is the committer. It ends when the queue is closed.
 func (s *Store) commitLoop() {
-	defer s.committer.Done()
+	defer close(s.committed)
 	for first := range s.queue {
 		s.commitGroup(s.gather(first))
 	}
@@ -151,14 +148,9 @@ func (s *Store) write(group []*pending, results []result) {
 	s.publish(m.events, m.rev)
 }
 
-// sync writes batch and the revision, and returns when both are on disk. Pebble
-// panics on some failures of the log; the process ends either way.
+// sync writes batch and the revision, and returns when both are on disk.
 func (s *Store) sync(batch *pdb.Batch, rev schema.Revision) error {
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Fatalf("commit: %v", r)
-		}
-	}()
+	defer s.log.dieOnPanic()
 	return errors.Join(
 		batch.Set(revisionKey(), binary.BigEndian.AppendUint64(nil, uint64(rev)), nil),
 		batch.Commit(pdb.Sync))

@@ -3,6 +3,7 @@ package pebble
 import (
 	"log/slog"
 	"os"
+	"time"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -24,7 +25,8 @@ type Config struct {
 	// 256 MiB. It is not checked on a file system that does not tell.
 	Reserve uint64
 
-	exit func(code int) // nil: os.Exit; only tests set it
+	exit  func(code int) // nil: os.Exit; only tests set it
+	grace time.Duration  // 0: 5 s; only tests set it
 }
 
 func (c Config) withDefaults() Config {
@@ -46,21 +48,25 @@ func (c Config) withDefaults() Config {
 	if c.exit == nil {
 		c.exit = os.Exit
 	}
+	if c.grace == 0 {
+		c.grace = 5 * time.Second
+	}
 	return c
 }
 
 // options returns Pebble's options. The caller releases the cache.
-func (c Config) options(log logger, lock *pdb.Lock) *pdb.Options {
+func (c Config) options(log logger, lock *pdb.Lock, compactions *scheduler) *pdb.Options {
 	o := &pdb.Options{
 		Cache:              pdb.NewCache(c.Cache),
 		EventListener:      log.events(),
-		FS:                 c.FS,
+		FS:                 fatalFS{c.FS, log},
 		FormatMajorVersion: pdb.FormatValueSeparation,
 		Lock:               lock,
 		Logger:             log,
 		MaxOpenFiles:       256,
 		MemTableSize:       c.Memory,
 	}
+	o.Experimental.CompactionScheduler = compactions
 	for i := range o.Levels {
 		// Sealed values do not compress.
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }

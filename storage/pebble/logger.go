@@ -36,6 +36,14 @@ func (l logger) Fatalf(format string, args ...any) {
 	select {}
 }
 
+// dieOnPanic, deferred, ends the process in order when Pebble panics, which it
+// does when some syncs fail: with a message instead of a stack trace.
+func (l logger) dieOnPanic() {
+	if r := recover(); r != nil {
+		l.Fatalf("%v", r)
+	}
+}
+
 // events returns the listener that keeps Pebble from ending the process when it
 // finds a damaged table: the read that found it gets an error.
 func (l logger) events() *pdb.EventListener {

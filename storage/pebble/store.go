@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 
@@ -37,10 +38,10 @@ type Store struct {
 	history *history
 
 	queue     chan *pending // batches that wait for the committer
-	committer sync.WaitGroup
-	watchers  sync.WaitGroup
+	committed chan struct{} // closed when the committer has ended
 	closing   chan struct{} // closed when Close begins
 	calls     sync.WaitGroup
+	watchers  sync.WaitGroup
 
 	rev schema.Revision // of the last commit; the committer's own
 
@@ -63,23 +64,25 @@ func Open(c Config) (*Store, error) {
 		return nil, lockFault(err)
 	}
 	s := &Store{config: c, lock: lock, log: logger{c.Logger, c.exit},
-		queue: make(chan *pending, maxGroup), closing: make(chan struct{})}
+		queue: make(chan *pending, maxGroup), committed: make(chan struct{}), closing: make(chan struct{})}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s.committer.Add(1)
 	go s.commitLoop()
 	return s, nil
 }
 
 // open opens the database and reads where it stands.
 func (s *Store) open() error {
-	options := s.config.options(s.log, s.lock)
+	compactions := newScheduler()
+	options := s.config.options(s.log, s.lock, compactions)
 	defer options.Cache.Unref()
+	defer s.log.dieOnPanic()
 	db, err := pdb.Open(s.config.Dir, options)
 	if err != nil {
 		return openFault(err)
 	}
+	compactions.release()
 	if s.rev, err = start(db); err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -145,21 +148,25 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// Close implements storage.KV.
+// Close implements storage.KV. On a disk that does not answer it gives up after a
+// while, and leaves the rest to the end of the process.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		s.committer.Wait()
-		return nil
-	}
+	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
+	if again {
+		return nil
+	}
 	close(s.closing)
 	s.calls.Wait()
 	s.watchers.Wait()
 	close(s.queue)
-	s.committer.Wait()
+	select {
+	case <-s.committed:
+	case <-time.After(s.config.grace):
+		return fault.New(fault.Unavailable, "the disk does not answer; the store was not closed in order")
+	}
 	s.view.release()
 	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
 		return fault.Wrap(fault.Unavailable, "the store was not closed in order", err)
