@@ -86,11 +86,12 @@ func (a *app) readToken(ctx context.Context, stdin bool) (secret.Value, error) {
 		}
 		return secret.New([]byte(text)), nil
 	}
-	in := a.terminal()
-	if in == nil {
+	t := a.openTerminal()
+	if t == nil {
 		return secret.Value{}, usageError("there is no terminal to ask for the token on", "--token-stdin")
 	}
-	token, err := a.askSecret(ctx, in, "token")
+	defer t.Close()
+	token, err := t.askSecret(ctx, "token")
 	if err == nil && token.Len() == 0 {
 		return secret.Value{}, usageError("no token was given")
 	}

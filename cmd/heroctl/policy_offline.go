@@ -204,11 +204,12 @@ func (a *app) newPolicyCompile() *cobra.Command {
 			}
 			return nil
 		}
-		if err := os.MkdirAll(out, 0o755); err != nil {
-			return fileFailure("--dir", err)
-		}
 		for _, name := range names {
-			if err := os.WriteFile(filepath.Join(out, name), modules[name], 0o644); err != nil {
+			file := filepath.Join(out, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return fileFailure("--dir", err)
+			}
+			if err := os.WriteFile(file, modules[name], 0o644); err != nil {
 				return fileFailure("--dir", err)
 			}
 		}

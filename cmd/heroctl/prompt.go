@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -13,16 +14,29 @@ import (
 	"github.com/heroctl/heroctl/schema/secret"
 )
 
-// terminal returns the terminal the user sits at, or nil. Questions are asked
-// when stdin and stderr are terminals, so that piped input is never taken for an
-// answer.
-func (a *app) terminal() *os.File {
+// terminal is where questions are asked: answers come from stdin, which must be a
+// terminal, so that piped input is never taken for one; the questions go to the
+// controlling terminal, so that they are seen when stderr is a file.
+type terminal struct {
+	in  *os.File
+	out io.WriteCloser
+}
+
+// openTerminal returns the terminal the user sits at, or nil.
+func (a *app) openTerminal() *terminal {
 	in, ok := a.stdin.(*os.File)
-	if !ok || !isTerminal(in) || !isTerminal(a.stderr) {
+	if !ok || !isTerminal(in) {
 		return nil
 	}
-	return in
+	out, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if err != nil {
+		return nil
+	}
+	return &terminal{in, out}
 }
+
+// Close gives the terminal back.
+func (t *terminal) Close() { _ = t.out.Close() }
 
 // confirm asks whether to do what cannot simply be taken back. Without a
 // terminal it refuses, unless yes says that the question is answered.
@@ -31,14 +45,15 @@ func (a *app) confirm(ctx context.Context, yes bool, format string, args ...any)
 		return nil
 	}
 	question := fmt.Sprintf(format, args...)
-	in := a.terminal()
-	if in == nil {
-		return usageError(question+" needs a yes, and there is no terminal to ask on", "--yes")
+	t := a.openTerminal()
+	if t == nil {
+		return usageError("to "+question+" needs a yes, and there is no terminal to ask on", "--yes")
 	}
-	fmt.Fprintf(a.stderr, "%s? [y/N] ", question)
-	answer, err := wait(ctx, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
+	defer t.Close()
+	fmt.Fprintf(t.out, "%s? [y/N] ", question)
+	answer, err := wait(ctx, func() (string, error) { return bufio.NewReader(t.in).ReadString('\n') })
 	if err != nil {
-		fmt.Fprintln(a.stderr)
+		fmt.Fprintln(t.out)
 		return err
 	}
 	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
@@ -48,15 +63,15 @@ func (a *app) confirm(ctx context.Context, yes bool, format string, args ...any)
 }
 
 // askSecret asks for a line without showing it.
-func (a *app) askSecret(ctx context.Context, in *os.File, label string) (secret.Value, error) {
-	fd := int(in.Fd())
+func (t *terminal) askSecret(ctx context.Context, label string) (secret.Value, error) {
+	fd := int(t.in.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
 		return secret.Value{}, err
 	}
-	fmt.Fprint(a.stderr, label+": ")
+	fmt.Fprint(t.out, label+": ")
 	line, err := wait(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
-	fmt.Fprintln(a.stderr)
+	fmt.Fprintln(t.out)
 	if err != nil {
 		_ = term.Restore(fd, before) // the reader may still be waiting, with the echo off
 		return secret.Value{}, err

@@ -113,16 +113,17 @@ func (a *app) takeValue(ctx context.Context, s *valueSource) (secret.Value, erro
 
 // askValue asks twice, so that a slip is noticed.
 func (a *app) askValue(ctx context.Context) (secret.Value, error) {
-	in := a.terminal()
-	if in == nil {
+	t := a.openTerminal()
+	if t == nil {
 		return secret.Value{}, usageError("there is no value, and no terminal to ask for it on",
 			"--from-stdin, --from-file FILE, --from-literal VALUE or --generate")
 	}
-	value, err := a.askSecret(ctx, in, "value")
+	defer t.Close()
+	value, err := t.askSecret(ctx, "value")
 	if err != nil {
 		return secret.Value{}, err
 	}
-	again, err := a.askSecret(ctx, in, "the same again")
+	again, err := t.askSecret(ctx, "the same again")
 	if err != nil {
 		return secret.Value{}, err
 	}

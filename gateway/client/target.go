@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -88,6 +89,9 @@ func loadToken(c Config) (secret.Value, error) {
 		return checkToken([]byte(c.Token))
 	}
 	raw, err := ReadPrivateFile(c.TokenFile, "token file")
+	if errors.Is(err, fault.NotFound) { // a wrong setting, not an answer about what was asked
+		return secret.Value{}, fault.Wrap(fault.InvalidArgument, "the token file does not exist", nil)
+	}
 	if err != nil {
 		return secret.Value{}, err
 	}
