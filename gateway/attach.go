@@ -61,4 +61,3 @@ func attachTarget(to *v1.AttachTarget) (target, error) {
 		return target{tokenUpdate, path}, err
 	}
 }
-

@@ -259,7 +259,10 @@ func rowToWire(row audit.Row) *v1.Record {
 	if row.Came().Version != 0 {
 		out.Version = uint32(row.Came().Version)
 	}
-	out.Revision, out.Count, out.LatencyUs = uint64(row.Came().Revision), uint32(row.Came().Count), uint64(row.Latency.Microseconds())
+	out.Revision, out.Count, out.LatencyUs = uint64(row.Came().Revision), uint32(row.Came().Count), uint32(row.Latency.Microseconds())
+	if row.Settled != nil {
+		out.LatencyUs = uint32(row.Settled.Latency.Microseconds())
+	}
 	out.Result = resultWord(row)
 	if r.Kind == audit.KindIntent {
 		out.Kind = "mutation"

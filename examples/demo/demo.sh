@@ -21,7 +21,7 @@ trap cleanup EXIT
 title() { printf '\n== %s\n' "$*"; }
 say() { printf '   %s\n' "$*"; }
 # run shows a command as one would type it, then runs it.
-run() { printf '$ heroctl %s\n' "$*"; "$heroctl" "$@" 2>&1 | sed 's/^/  /'; return "${PIPESTATUS[0]}"; }
+run() { printf '$ heroctl %s\n' "$*"; "$heroctl" "$@" 2>&1 | sed -e 's/^/  /' -e '$a\'; return "${PIPESTATUS[0]}"; }
 # refused runs a command that must fail with the given exit code.
 refused() {
   local want=$1 got=0

@@ -81,7 +81,7 @@ type Record struct {
 	// How many items a list answered with.
 	Count uint32 `protobuf:"varint,26,opt,name=count,proto3" json:"count,omitempty"`
 	// How long it took, in microseconds.
-	LatencyUs uint64 `protobuf:"varint,27,opt,name=latency_us,json=latencyUs,proto3" json:"latency_us,omitempty"`
+	LatencyUs uint32 `protobuf:"varint,27,opt,name=latency_us,json=latencyUs,proto3" json:"latency_us,omitempty"`
 	// What kind of record it is: "decision", "mutation" or "event".
 	Kind          string `protobuf:"bytes,28,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -300,7 +300,7 @@ func (x *Record) GetCount() uint32 {
 	return 0
 }
 
-func (x *Record) GetLatencyUs() uint64 {
+func (x *Record) GetLatencyUs() uint32 {
 	if x != nil {
 		return x.LatencyUs
 	}
@@ -836,7 +836,7 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\brevision\x18\x19 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05count\x18\x1a \x01(\rR\x05count\x12\x1d\n" +
 	"\n" +
-	"latency_us\x18\x1b \x01(\x04R\tlatencyUs\x12\x12\n" +
+	"latency_us\x18\x1b \x01(\rR\tlatencyUs\x12\x12\n" +
 	"\x04kind\x18\x1c \x01(\tR\x04kind\"M\n" +
 	"\aRuleRef\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
