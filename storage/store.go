@@ -15,6 +15,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -190,6 +191,10 @@ func (s *Store) PruneDecisions(ctx context.Context, p permit.Permit, before time
 	if p.Principal().Kind != schema.KindSystem {
 		return 0, errNoPermit
 	}
+	own, err := decisionKey(p.ID())
+	if err != nil {
+		return 0, err
+	}
 	pruned := 0
 	for {
 		items, err := s.kv.Scan(ctx, key(kindDecision), nil, pruneChunk)
@@ -198,7 +203,7 @@ func (s *Store) PruneDecisions(ctx context.Context, p permit.Permit, before time
 		}
 		var old [][]byte
 		for _, item := range items {
-			if decisionTime(item.Key).Before(before) {
+			if decisionTime(item.Key).Before(before) && !bytes.Equal(item.Key, own) {
 				old = append(old, item.Key)
 			}
 		}
