@@ -77,6 +77,12 @@ func (l *ledger) snapshot() (acked map[int]schema.Revision, seen schema.Revision
 	return maps.Clone(l.acked), l.seen
 }
 
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked)
+}
+
 // check holds a recovered store to what was promised: everything acknowledged is
 // there, everything else is there as a whole or not at all, nothing that was read
 // is lost, and no revision is used again.
@@ -118,7 +124,7 @@ func (l *ledger) check(t *testing.T, s *pebble.Store, acked map[int]schema.Revis
 // between a write and its sync.
 func slowSync(fs vfs.FS) vfs.FS {
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if strings.HasSuffix(op.Path, ".log") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind >= errorfs.OpFileSync {
+		if strings.HasSuffix(op.Path, ".log") && op.Kind >= errorfs.OpFileSync && op.Kind <= errorfs.OpFileSyncTo {
 			time.Sleep(200 * time.Microsecond)
 		}
 		return nil
@@ -184,7 +190,10 @@ func runAndCrash(t *testing.T, rnd *rand.Rand, fs *vfs.MemFS, l *ledger, percent
 		repeat(func() error { return l.commit(context.Background(), s) })
 	}
 	repeat(func() error { return l.look(s) })
-	time.Sleep(time.Duration(rnd.IntN(6000)) * time.Microsecond)
+	for goal := l.count() + rnd.IntN(20); l.count() < goal && !t.Failed(); {
+		time.Sleep(100 * time.Microsecond)
+	}
+	time.Sleep(time.Duration(rnd.IntN(500)) * time.Microsecond)
 	acked, seen := l.snapshot()
 	clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rnd})
 	close(stop)

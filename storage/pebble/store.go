@@ -183,7 +183,7 @@ func readFault(err error) error {
 }
 
 func openFault(err error) error {
-	if strings.Contains(err.Error(), "unknown format version") {
+	if strings.Contains(err.Error(), "unknown format major version") {
 		return fault.Wrap(fault.FailedCheck, "the store was written by a newer release; run that one", err)
 	}
 	return readFault(err)
