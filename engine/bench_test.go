@@ -74,3 +74,66 @@ func benchmarkDecision(b *testing.B, e *Engine, attached []string, hit bool) {
 		e.Authorize(ctx, "id", calls[i%len(calls)])
 	}
 }
+
+// BenchmarkActivate changes one policy of 20 rules back and forth.
+func BenchmarkActivate(b *testing.B) {
+	for _, rules := range sizes {
+		list, attached := fleet(b, rules)
+		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) {
+			e := mustActivate(b, Config{}, list)
+			e.Authorize(b.Context(), "id", ask("secret:read", "team0/app0/x", attached...))
+			set, _ := e.Set()
+			sets := [2]*policies.Set{set, set.With(mustParse(b, "# changed\n"+string(list[0].Text)), nil)}
+			for i := 1; b.Loop(); i++ {
+				if err := e.Activate(b.Context(), sets[i%2], schema.Revision(i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFirst is the first decision of an attached set of four policies.
+func BenchmarkFirst(b *testing.B) {
+	list, attached := fleet(b, 1000)
+	c := ask("secret:read", "team0/app0/x", attached...)
+	for b.Loop() {
+		b.StopTimer()
+		e := mustActivate(b, Config{}, list)
+		b.StartTimer()
+		if d, _ := e.Authorize(b.Context(), "id", c); !d.Allow {
+			b.Fatal(d)
+		}
+	}
+}
+
+// BenchmarkFilter walks 100,000 names for a principal who may see 100 of them, and for
+// one who may see all.
+func BenchmarkFilter(b *testing.B) {
+	names := make([]schema.Path, 100_000)
+	for i := range names {
+		names[i] = schema.MustPath(fmt.Sprintf("team%d/app%d/key%d", i/100, i%10, i%100))
+	}
+	list := append(mustParse(b, hclOf("few", "secret", [2]string{"team7/*", "list"})), mustParse(b, hclOf("all", "secret", [2]string{"*", "list"}))...)
+	for name, want := range map[string]int{"few": 100, "all": len(names)} {
+		b.Run(name, func(b *testing.B) {
+			e := mustActivate(b, Config{}, list)
+			c := ask("secret:list", "x", name)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, p := e.List(b.Context(), "id", c)
+				f, _ := p.Filter(c.Capability)
+				seen := 0
+				for _, path := range names {
+					if f.Visible(path) {
+						seen++
+					}
+				}
+				if seen != want {
+					b.Fatalf("%d names seen; want %d", seen, want)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(names)), "ns/name")
+		})
+	}
+}

@@ -7,7 +7,7 @@ import (
 )
 
 // probes returns paths that try a pattern: first one that it covers, then those of one
-// beside it, one below and one above that exist.
+// beside it, one below and one above, or the zero path if nothing is above.
 func probes(p schema.Pattern) []schema.Path {
 	text := strings.ReplaceAll(p.String(), "+", "probe")
 	if before, open := strings.CutSuffix(text, "*"); open {
@@ -25,6 +25,9 @@ func probes(p schema.Pattern) []schema.Path {
 		if path, err := schema.ParsePath(candidate); err == nil {
 			paths = append(paths, path)
 		}
+	}
+	if above == "" {
+		paths = append(paths, schema.Path{}) // a pattern of one segment, and only "*" covers it
 	}
 	return paths
 }

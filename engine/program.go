@@ -21,7 +21,7 @@ import (
 // builtins are the functions of Rego that compiled policies use. A module that calls
 // any other does not compile, so that nothing can be fetched, timed or drawn at random
 // during an evaluation.
-var builtins = []string{"assign", "count", "eq", "equal", "glob.match", "max", "startswith"}
+var builtins = []string{"assign", "count", "eq", "equal", "glob.match", "max", "neq", "startswith"}
 
 // compiler makes programs. It is immutable.
 type compiler struct {
@@ -30,7 +30,7 @@ type compiler struct {
 }
 
 func newCompiler() compiler {
-	main, err := ast.ParseModuleWithOpts(policies.MainFile, string(policies.Main), ast.ParserOptions{RegoVersion: ast.RegoV1})
+	main, err := parseMain(string(policies.Main))
 	if err != nil {
 		panic("engine: main module: " + err.Error())
 	}
@@ -38,6 +38,10 @@ func newCompiler() compiler {
 	all.Builtins = slices.DeleteFunc(all.Builtins, func(b *ast.Builtin) bool { return !slices.Contains(builtins, b.Name) })
 	all.AllowNet = []string{}
 	return compiler{main: main, capabilities: all}
+}
+
+func parseMain(text string) (*ast.Module, error) {
+	return ast.ParseModuleWithOpts(policies.MainFile, text, ast.ParserOptions{RegoVersion: ast.RegoV1})
 }
 
 // program is a list of policies compiled with the main module: what OPA evaluates. It
@@ -84,6 +88,9 @@ func (c compiler) compile(ctx context.Context, list []*policies.Policy) (*progra
 // eval asks OPA. It is stopped when the context ends or the time is up; then the
 // answer is an error.
 func (p *program) eval(ctx context.Context, timeout time.Duration, input *ast.Term) (verdict, error) {
+	if err := ctx.Err(); err != nil {
+		return verdict{}, err
+	}
 	cancel := topdown.NewCancel()
 	timer := time.AfterFunc(timeout, cancel.Cancel)
 	defer timer.Stop()

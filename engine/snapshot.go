@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 
@@ -16,7 +17,7 @@ type snapshot struct {
 	revision schema.Revision
 
 	mu       sync.RWMutex
-	attached map[string]*attached // by the names, each followed by a line feed; guarded by mu
+	attached map[string]*attached // by the names, each with its length before it; guarded by mu
 }
 
 // next returns the snapshot of a set that follows s, which may be nil. The attached
@@ -42,7 +43,8 @@ func (s *snapshot) attachedTo(names []string) *attached {
 	var buffer [512]byte
 	key := buffer[:0]
 	for _, name := range names {
-		key = append(append(key, name...), '\n')
+		key = binary.BigEndian.AppendUint32(key, uint32(len(name)))
+		key = append(key, name...)
 	}
 	s.mu.RLock()
 	a := s.attached[string(key)]

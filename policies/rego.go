@@ -97,7 +97,8 @@ func (r Rule) capability(verb schema.Verb) string {
 // covers returns the Rego conditions under which the pattern covers the resource.
 // They are chosen for OPA's rule index, which knows equality, literal prefixes, and
 // globs whose "*" is a whole segment. In a glob our "+" is "*", and our final "*" is
-// "**". Paths have no empty segment, which a glob's "*" would take for one.
+// "**". A glob's "*" takes an empty segment, too: paths have none, but the zero path,
+// which only "*" covers, is one empty segment.
 func covers(p schema.Pattern) []string {
 	const id = "input.resource.id"
 	text, literal := p.String(), p.Literal()
@@ -107,6 +108,8 @@ func covers(p schema.Pattern) []string {
 		return nil
 	case p.Exact():
 		return []string{id + " == " + quote(text)}
+	case text == "+":
+		conditions = append(conditions, id+` != ""`)
 	case literal != "" && p.Open():
 		conditions = append(conditions, fmt.Sprintf("startswith(%s, %s)", id, quote(literal)))
 	}

@@ -35,6 +35,7 @@ block contains {
 	},
 } if {
 	input.resource.type == "secret"
+	input.resource.id != ""
 	glob.match("*", ["/"], input.resource.id)
 }
 
