@@ -1,7 +1,7 @@
-# What the deploy pipeline may do in production: the policy of the guide, as it
-# stands there.
+# What the deploy pipeline may do with the secrets of production: read and list them,
+# except those of the administrators, which it may not even list.
 policy "deploy-prod-secrets" {
-  description = "What the deploy pipeline may do in production"
+  description = "Reads production secrets, except those of the administrators"
 
   secret {
     path         = "prod/*"
@@ -10,6 +10,6 @@ policy "deploy-prod-secrets" {
 
   secret {
     path         = "prod/admin/*"
-    capabilities = [] # explicit deny: not even list
+    capabilities = [] # not even list
   }
 }
