@@ -31,7 +31,8 @@ func TestOnline(t *testing.T) { runScripts(t, "testdata/script/online") }
 // runScripts runs a folder of scripts. Besides testscript's own commands they
 // have:
 //
-//	serve [FLAGS]        start heroctl server --dev, and do what its two lines say
+//	serve [FLAGS]        start heroctl server --dev, and do what its two lines say;
+//	                     $GRPC_ADDR is its other address
 //	stop                 stop that server, which must end well
 //	fails CODE COMMAND   run a command that must end with this exit code
 //	keep VAR             keep what the last command wrote to stdout, as $VAR
@@ -99,6 +100,9 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("the server is not ready after 30 s; it said:\n%s", ts.ReadFile("server.log"))
 		}
 	}
+	_, addr, _ := strings.Cut(ts.ReadFile("server.log"), " grpc=")
+	addr, _, _ = strings.Cut(addr, " ")
+	ts.Setenv("GRPC_ADDR", "grpc://"+addr)
 }
 
 func cmdStop(ts *testscript.TestScript, _ bool, _ []string) {
