@@ -2,10 +2,14 @@ package crypto
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/heroctl/heroctl/schema/fault"
@@ -45,23 +49,42 @@ var purposeLabels = [purposes]string{
 	purposeCursor: "heroctl term cur v1",
 }
 
-// term is one generation of data keys.
+// term is one generation of data keys. What is derived sits behind closures, so
+// that nothing prints it.
 type term struct {
 	id      uint32
 	state   termState
 	created time.Time
-	key     secret.Value             // the data key; empty when destroyed
-	derived func() *[purposes][]byte // keys by purpose, behind a closure so that nothing prints them
+	key     secret.Value               // the data key; all zero when destroyed
+	derived func(p purpose) []byte     // key of a purpose
+	macs    func(p purpose) *sync.Pool // of hash.Hash: HMAC-SHA256 under that key
 }
 
 func newTerm(id uint32, state termState, created time.Time, key []byte) *term {
 	var keys [purposes][]byte
-	if state != termDestroyed {
-		for p, label := range purposeLabels {
-			keys[p] = expand(key, label, keyBytes)
+	var macs [purposes]sync.Pool
+	for p, label := range purposeLabels {
+		if state == termDestroyed {
+			break
 		}
+		derived := expand(key, label, keyBytes)
+		keys[p], macs[p].New = derived, func() any { return hmac.New(sha256.New, derived) }
 	}
-	return &term{id, state, created, secret.New(key), func() *[purposes][]byte { return &keys }}
+	return &term{id, state, created, secret.New(key),
+		func(p purpose) []byte { return keys[p] },
+		func(p purpose) *sync.Pool { return &macs[p] }}
+}
+
+// mac authenticates msg under the key of purpose p. The keyed hash is used again,
+// which saves half the work for short messages.
+func (t *term) mac(p purpose, msg []byte) (sum [32]byte) {
+	pool := t.macs(p)
+	h := pool.Get().(hash.Hash)
+	h.Reset()
+	h.Write(msg)
+	h.Sum(sum[:0])
+	pool.Put(h)
+	return sum
 }
 
 // Keyring holds the keys of one cluster. It is immutable and safe for concurrent
@@ -138,7 +161,7 @@ func (k *Keyring) seal(domain string, l Label, plaintext []byte) ([]byte, error)
 	rec := make([]byte, 0, Overhead+padSize(len(plaintext)))
 	rec = append(rec, recordMagic, recordFormat)
 	rec = binary.BigEndian.AppendUint32(rec, k.active.id)
-	return sealBox(rec, k.active.derived()[purposeRecord], l.aad(domain, k.cluster, k.active.id), plaintext)
+	return sealBox(rec, k.active.derived(purposeRecord), l.aad(domain, k.cluster, k.active.id), plaintext)
 }
 
 func (k *Keyring) open(domain string, l Label, sealed []byte) ([]byte, error) {
@@ -153,7 +176,7 @@ func (k *Keyring) open(domain string, l Label, sealed []byte) ([]byte, error) {
 	if t == nil {
 		return nil, fault.New(fault.Integrity, "the record is of an unknown term")
 	}
-	return openBox(sealed[offSalt:], t.derived()[purposeRecord], l.aad(domain, k.cluster, id))
+	return openBox(sealed[offSalt:], t.derived(purposeRecord), l.aad(domain, k.cluster, id))
 }
 
 // term returns the term with the id if it can still open records, or nil.

@@ -1,10 +1,6 @@
 package crypto
 
-import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"strings"
-)
+import "strings"
 
 // ID is a blinded name: it tells equal names from different ones to who holds no
 // key, and nothing else.
@@ -18,7 +14,7 @@ type ID [16]byte
 func (k *Keyring) Blind(space string, parent ID, segment string) ID {
 	msg := make([]byte, 0, 8+len(space)+len(parent)+len(segment))
 	msg = lp(append(lp(msg, space), parent[:]...), segment)
-	sum := mac(k.active.derived()[purposeIndex], msg)
+	sum := k.active.mac(purposeIndex, msg)
 	return ID(sum[:len(ID{})])
 }
 
@@ -35,7 +31,7 @@ func (k *Keyring) BlindPath(space, path string) ID {
 // TokenKey returns what is stored in place of a token: its HMAC under the token
 // pepper.
 func (k *Keyring) TokenKey(token []byte) [32]byte {
-	return mac(k.active.derived()[purposeToken], token)
+	return k.active.mac(purposeToken, token)
 }
 
 // MAC authenticates what a client hands back, such as a page token. Purpose and
@@ -46,12 +42,5 @@ func (k *Keyring) MAC(purpose string, parts ...[]byte) [32]byte {
 	for _, part := range parts {
 		msg = lp(msg, part)
 	}
-	return mac(k.active.derived()[purposeCursor], msg)
-}
-
-func mac(key, msg []byte) (sum [32]byte) {
-	h := hmac.New(sha256.New, key)
-	h.Write(msg)
-	h.Sum(sum[:0])
-	return sum
+	return k.active.mac(purposeCursor, msg)
 }
