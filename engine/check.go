@@ -12,13 +12,20 @@ import (
 
 // Check makes sure of each policy that it compiles, and that trie and OPA agree on
 // what its blocks cover and answer: each block is probed with a path that it covers,
-// one beside it and one above, and with each capability of its resource. The error is
-// of kind fault.Internal: a policy that parsed should pass.
+// with some beside, below and above it, and with each capability of its resource. What
+// passed is not checked again, so that Check before a change is stored and Activate
+// after it cost one check. The error is of kind fault.Internal: a policy that parsed
+// should pass.
 func (e *Engine) Check(ctx context.Context, list []*policies.Policy) error {
 	for _, p := range list {
+		content := contentOf([]*policies.Policy{p})
+		if e.checked.Contains(content) {
+			continue
+		}
 		if err := e.check(ctx, p); err != nil {
 			return fault.Wrap(fault.Internal, "policy "+p.Name.String()+" does not compile to what it says; the policies in force are unchanged", err)
 		}
+		e.checked.Add(content, struct{}{})
 	}
 	return nil
 }
@@ -30,30 +37,36 @@ func (e *Engine) check(ctx context.Context, p *policies.Policy) error {
 	}
 	a := newAttached(e, []string{p.Name.String()}, []*policies.Policy{p})
 	for _, rule := range p.Rules {
-		for i, path := range probes(rule.Pattern) {
-			verbs := rule.Resource.Verbs()
-			if i > 0 {
-				verbs = verbs[:1] // beside and above only the match is in question
+		for _, c := range questions(a.names, rule) {
+			want := a.settle(c)
+			got, err := program.eval(ctx, e.config.Timeout, inputTerm(c, a.names))
+			if err != nil {
+				return fmt.Errorf("probe %s on the block of line %d: %w", c.Capability, rule.Line, err)
 			}
-			for _, verb := range verbs {
-				c := schema.Call{
-					Principal:  schema.Principal{Kind: schema.KindUser, User: "probe", Policies: a.names},
-					Capability: schema.Capability{Resource: rule.Resource, Verb: verb},
-					Path:       path,
-				}
-				want := a.settle(c)
-				got, err := program.eval(ctx, e.config.Timeout, inputTerm(c, a.names))
-				if err != nil {
-					return fmt.Errorf("probe %s on the block of line %d: %w", c.Capability, rule.Line, err)
-				}
-				if got != want {
-					return fmt.Errorf("probe %s on the block of line %d: OPA says %s by line %d, the trie %s by line %d",
-						c.Capability, rule.Line, got.reason, got.rule.Line, want.reason, want.rule.Line)
-				}
+			if got != want {
+				return fmt.Errorf("probe %s on the block of line %d: OPA says %s by line %d, the trie %s by line %d",
+					c.Capability, rule.Line, got.reason, got.rule.Line, want.reason, want.rule.Line)
 			}
 		}
 	}
 	return nil
+}
+
+// questions returns the calls that try a rule: every verb on a path that it covers, and
+// one verb where only the match is in question.
+func questions(attached []string, rule policies.Rule) []schema.Call {
+	principal := schema.Principal{Kind: schema.KindUser, User: "probe", Policies: attached}
+	var calls []schema.Call
+	for i, path := range probes(rule.Pattern) {
+		verbs := rule.Resource.Verbs()
+		if i > 0 {
+			verbs = verbs[:1]
+		}
+		for _, verb := range verbs {
+			calls = append(calls, schema.Call{Principal: principal, Capability: schema.Capability{Resource: rule.Resource, Verb: verb}, Path: path})
+		}
+	}
+	return calls
 }
 
 // settle answers from the matched blocks what the main module must answer. It serves

@@ -20,6 +20,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -65,6 +66,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// maxChecked is how many policies are remembered to have passed Check.
+const maxChecked = 1 << 14
+
 // Engine decides calls on the policy set in force. It is safe for concurrent use.
 // Before the first Activate it denies everything with the reason unavailable.
 type Engine struct {
@@ -72,6 +76,7 @@ type Engine struct {
 	compiler compiler
 	current  atomic.Pointer[snapshot]
 	programs *lru.Cache[schema.Digest, *program] // by content of the attached set
+	checked  *lru.Cache[schema.Digest, struct{}] // contents that passed Check
 
 	activating sync.Mutex // held while a snapshot is made and put in force
 }
@@ -79,11 +84,12 @@ type Engine struct {
 // New returns an engine without a policy set.
 func New(config Config) *Engine {
 	config = config.withDefaults()
-	programs, err := lru.New[schema.Digest, *program](config.Programs)
-	if err != nil {
-		panic("engine: " + err.Error()) // the size is positive
+	programs, err1 := lru.New[schema.Digest, *program](config.Programs)
+	checked, err2 := lru.New[schema.Digest, struct{}](maxChecked)
+	if err := errors.Join(err1, err2); err != nil {
+		panic("engine: " + err.Error()) // the sizes are positive
 	}
-	return &Engine{config: config, compiler: newCompiler(), programs: programs}
+	return &Engine{config: config, compiler: newCompiler(), programs: programs, checked: checked}
 }
 
 // Activate puts the set in force. Every call that begins after it returned is decided
