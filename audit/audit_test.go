@@ -185,3 +185,7 @@ func TestAppendFindReopen(t *testing.T) {
 		t.Errorf("log: %s", r.log)
 	}
 }
+
+func contextWithTimeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}

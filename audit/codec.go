@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/heroctl/heroctl/schema"
@@ -153,12 +152,17 @@ var short = map[string]byte{
 // expand appends the canonical form of packed to dst.
 func expand(dst, packed []byte) ([]byte, error) {
 	for i := 0; i < len(packed); i++ {
-		c := packed[i]
-		switch {
+		plain := i
+		for plain < len(packed) && packed[plain]-1 < 0x7f {
+			plain++
+		}
+		dst = append(dst, packed[i:plain]...)
+		if i = plain; i == len(packed) {
+			break
+		}
+		switch c := packed[i]; {
 		case c == 0:
 			return dst, padding(packed[i:])
-		case c < 0x80:
-			dst = append(dst, c)
 		case int(c-0x80) < len(words):
 			dst = append(dst, words[c-0x80]...)
 		default:
@@ -206,22 +210,40 @@ func expandField(dst []byte, c byte, field []byte) []byte {
 		at := time.UnixMicro(int64(binary.BigEndian.Uint64(field)))
 		return at.UTC().AppendFormat(dst, schema.TimeLayout)
 	}
-	id := uuid.UUID(field)
-	var text [36]byte
-	encodeUUID(text[:], id)
-	return append(dst, text[:]...)
+	for i, group := range [][]byte{field[:4], field[4:6], field[6:8], field[8:10], field[10:]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, group)
+	}
+	return dst
 }
 
-func encodeUUID(text []byte, id uuid.UUID) {
-	hex.Encode(text, id[:4])
-	text[8] = '-'
-	hex.Encode(text[9:13], id[4:6])
-	text[13] = '-'
-	hex.Encode(text[14:18], id[6:8])
-	text[18] = '-'
-	hex.Encode(text[19:23], id[8:10])
-	text[23] = '-'
-	hex.Encode(text[24:], id[10:])
+// parseUUID reads what expanding escUUID writes, and nothing else.
+func parseUUID(text string) (id [16]byte, ok bool) {
+	if len(text) != 36 {
+		return id, false
+	}
+	n := 0
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return id, false
+			}
+			continue
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return id, false
+		}
+		id[n/2] = id[n/2]<<4 | c
+		n++
+	}
+	return id, true
 }
 
 // packer builds a packed record.
@@ -262,7 +284,7 @@ func (p *packer) time(micro int64) {
 }
 
 func (p *packer) id(text string) {
-	if id, err := uuid.Parse(text); err == nil && id.String() == text {
+	if id, ok := parseUUID(text); ok {
 		*p = append(append(*p, escUUID), id[:]...)
 		return
 	}

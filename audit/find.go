@@ -107,7 +107,7 @@ func (t *Trail) caughtUp(ctx context.Context) error {
 	case <-t.stop:
 		return errClosed
 	default:
-		return t.index.wait(ctx, t.appended.Load())
+		return t.index.wait(ctx, t.appended.Load(), true)
 	}
 }
 
@@ -251,7 +251,7 @@ func (t *Trail) Input(ctx context.Context, r Record) (schema.Input, error) {
 // of the digest will do, since the names can be checked against it; the one in
 // the record's own segment is always there.
 func (t *Trail) definition(ctx context.Context, r Record) ([]string, error) {
-	if t.index != nil && t.index.wait(ctx, r.Sequence) == nil {
+	if t.index != nil && t.index.wait(ctx, r.Sequence, true) == nil {
 		id := t.index.keys.Blind("audit-list", crypto.ID{}, r.Attached.String())
 		postings, err := t.index.all(ctx, sourceKey(sourceList, id), 1)
 		if err != nil {

@@ -25,6 +25,7 @@ type follower struct {
 	queue    []kept        // guarded by mu
 	next     uint64        // first sequence not applied; guarded by mu
 	target   uint64        // newest fsynced sequence; guarded by mu
+	failing  bool          // the last attempt failed; guarded by mu
 	progress chan struct{} // closed and replaced when next moves; guarded by mu
 }
 
@@ -59,7 +60,7 @@ func (t *Trail) followers(ctx context.Context) error {
 	if t.index, err = openIndex(ctx, t); err != nil {
 		return err
 	}
-	t.index.follower = t.newFollower("index", indexEvery, t.index.meta.next, t.index.apply)
+	t.index.follower = t.newFollower("index", t.cfg.pace.indexEvery, t.index.meta.next, t.index.apply)
 	t.index.show()
 	t.follow = append(t.follow, t.index.follower)
 	return nil
@@ -88,33 +89,30 @@ func poke(c chan struct{}) {
 	}
 }
 
-func (f *follower) run(stop <-chan struct{}) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+func (f *follower) run(ctx context.Context) {
 	for {
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			return
 		case <-f.wake:
 		}
-		pause := f.every
-		if err := f.catchUp(ctx); err != nil && ctx.Err() == nil {
+		pause, hurry := f.every, f.hurry
+		err := f.catchUp(ctx)
+		f.mu.Lock()
+		if f.failing = err != nil; f.failing {
+			f.moved()
+		}
+		f.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
 			f.t.cfg.Logger.Error("audit: "+f.name+" cannot be kept up to date", "error", err)
-			pause = time.Second
+			pause, hurry = 10*f.t.cfg.pace.retryAfter, nil
 			poke(f.wake)
 		}
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			return
 		case <-time.After(pause):
-		case <-f.hurry:
+		case <-hurry:
 		}
 	}
 }
@@ -134,10 +132,15 @@ func (f *follower) catchUp(ctx context.Context) error {
 		}
 		f.mu.Lock()
 		f.next = batch[len(batch)-1].gist.sequence + 1
-		close(f.progress)
-		f.progress = make(chan struct{})
+		f.moved()
 		f.mu.Unlock()
 	}
+}
+
+// moved wakes those who wait. The caller holds mu.
+func (f *follower) moved() {
+	close(f.progress)
+	f.progress = make(chan struct{})
 }
 
 // batch returns the next records: from the queue if it begins with them, and
@@ -171,15 +174,16 @@ func (f *follower) batch(ctx context.Context) ([]kept, error) {
 	return batch, err
 }
 
-// wait returns once everything up to sequence is applied.
-func (f *follower) wait(ctx context.Context, sequence uint64) error {
+// wait returns once everything up to sequence is applied. Without patience it
+// gives up as soon as an attempt fails.
+func (f *follower) wait(ctx context.Context, sequence uint64, patient bool) error {
 	timer := time.NewTimer(followWait)
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
-		done, progress := f.next > sequence, f.progress
+		done, failing, progress := f.next > sequence, f.failing, f.progress
 		f.mu.Unlock()
-		if done {
+		if done || failing && !patient {
 			return nil
 		}
 		poke(f.hurry)
@@ -193,4 +197,15 @@ func (f *follower) wait(ctx context.Context, sequence uint64) error {
 			return fault.New(fault.Unavailable, "the audit index is being brought up to date; try again later")
 		}
 	}
+}
+
+// settle gives the follower a moment to finish before the trail closes. What it
+// does not manage, the next start does.
+func (f *follower) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	f.mu.Lock()
+	target := f.target
+	f.mu.Unlock()
+	_ = f.wait(ctx, target, false)
 }

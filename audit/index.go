@@ -34,7 +34,7 @@ type index struct {
 	keys  *crypto.Keyring
 	stale bool // what is stored is of another trail, keyring or format
 	meta
-	ids map[string][]crypto.ID
+	ids map[name][]crypto.ID // memory of blind; the follower's
 
 	shownWobble int64 // wobble, for queries; guarded by follower.mu
 }
@@ -103,7 +103,7 @@ func (ix *index) decodeMeta(b []byte) bool {
 // openIndex finds out how far the index is. One that does not belong to this
 // trail is made anew.
 func openIndex(ctx context.Context, t *Trail) (*index, error) {
-	ix := &index{kv: t.cfg.Index, keys: t.cfg.Keys, ids: map[string][]crypto.ID{}}
+	ix := &index{kv: t.cfg.Index, keys: t.cfg.Keys, ids: map[name][]crypto.ID{}}
 	item, err := ix.kv.Get(ctx, []byte{keyMeta})
 	switch {
 	case errors.Is(err, fault.NotFound):
@@ -291,26 +291,28 @@ func (ix *index) commit(ctx context.Context, bs blocks, first uint64) error {
 // maxIDs bounds the memory of blinded names.
 const maxIDs = 16384
 
-// blind returns the ids of parts, each below the one before. Only the follower
-// may call it with remember.
-func (ix *index) blind(space string, remember bool, parts ...string) []crypto.ID {
-	name := ""
-	if remember {
-		name = space + "\x00" + strings.Join(parts, "/")
-		if ids, ok := ix.ids[name]; ok {
-			return ids
-		}
-	}
+// blind returns the ids of parts, each below the one before.
+func (ix *index) blind(space string, parts ...string) []crypto.ID {
 	ids, parent := make([]crypto.ID, len(parts)), crypto.ID{}
 	for i, part := range parts {
 		parent = ix.keys.Blind("audit-"+space, parent, part)
 		ids[i] = parent
 	}
-	if remember {
+	return ids
+}
+
+// name is a blinded name's source text.
+type name struct{ space, top, rest string }
+
+// remember is blind with a memory. Only the follower may call it.
+func (ix *index) remember(n name, parts func() []string) []crypto.ID {
+	ids, ok := ix.ids[n]
+	if !ok {
+		ids = ix.blind(n.space, parts()...)
 		if len(ix.ids) >= maxIDs {
 			clear(ix.ids)
 		}
-		ix.ids[name] = ids
+		ix.ids[n] = ids
 	}
 	return ids
 }
@@ -318,11 +320,21 @@ func (ix *index) blind(space string, remember bool, parts ...string) []crypto.ID
 // pathIDs returns the ids of the paths above path and of path itself, within the
 // resource; the first is that of the resource as a whole.
 func (ix *index) pathIDs(resource schema.Resource, path string) []crypto.ID {
-	return ix.blind("path", true, append([]string{string(resource)}, strings.Split(path, "/")...)...)
+	return ix.remember(name{"path", string(resource), path}, func() []string {
+		return append([]string{string(resource)}, strings.Split(path, "/")...)
+	})
 }
 
-func (ix *index) nameID(space, name string) crypto.ID { return ix.blind(space, true, name)[0] }
+func (ix *index) nameID(space, text string) crypto.ID {
+	return ix.remember(name{space, text, ""}, func() []string { return []string{text} })[0]
+}
 
+// decisionID keeps the time that begins a decision id, so that the entries of the
+// one list with an entry per record are written in order.
 func (ix *index) decisionID(id schema.DecisionID) crypto.ID {
-	return ix.keys.Blind("audit-decision", crypto.ID{}, string(id))
+	blinded := ix.keys.Blind("audit-decision", crypto.ID{}, string(id))
+	if u, ok := parseUUID(string(id)); ok {
+		copy(blinded[:6], u[:6])
+	}
+	return blinded
 }

@@ -29,7 +29,7 @@ func (ix *index) plans(q Query) []plan {
 	below := func(kind source, path schema.Path) plan {
 		p := plan{kind: kind}
 		for _, r := range resources {
-			ids := ix.blind("path", false, append([]string{string(r)}, path.Segments()...)...)
+			ids := ix.blind("path", append([]string{string(r)}, path.Segments()...)...)
 			id := ids[len(ids)-1]
 			if kind == sourcePath || !path.IsZero() {
 				p.keys = append(p.keys, sourceKey(sourcePath, id))
@@ -66,8 +66,8 @@ func (ix *index) plans(q Query) []plan {
 	return append(all, plan{sourceRows, [][sourceBytes]byte{sourceKey(sourceRows, crypto.ID{})}})
 }
 
-func (ix *index) named(kind source, space, name string) plan {
-	return plan{kind, [][sourceBytes]byte{sourceKey(kind, ix.blind(space, false, name)[0])}}
+func (ix *index) named(kind source, space, text string) plan {
+	return plan{kind, [][sourceBytes]byte{sourceKey(kind, ix.blind(space, text)[0])}}
 }
 
 // plan chooses how to answer q and narrows the span to what comes after q.After.

@@ -303,6 +303,9 @@ func (r *recovery) finish(ctx context.Context) (*writer, error) {
 			return nil, err
 		}
 	}
+	if !r.have {
+		return w, t.checkpoint()
+	}
 	return w, nil
 }
 

@@ -105,7 +105,7 @@ func (s *shelf) with(number uint64, use func(*segment) error) error {
 func (s *shelf) scan(number uint64, use func(*segment) error) error {
 	seg, err := openSegment(s.fs, s.dir, s.keys, number)
 	if err != nil {
-		return err
+		return damaged(err, number, 0)
 	}
 	return errors.Join(use(seg), seg.file.Close())
 }
@@ -113,7 +113,7 @@ func (s *shelf) scan(number uint64, use func(*segment) error) error {
 func (s *shelf) load(number uint64) error {
 	seg, err := openSegment(s.fs, s.dir, s.keys, number)
 	if err != nil {
-		return err
+		return damaged(err, number, 0)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +218,7 @@ func (s *shelf) read(at place) (Record, error) {
 		r, err = unpack(f, at.segment)
 		return err
 	})
-	return r, err
+	return r, damaged(err, at.segment, 0)
 }
 
 // unpack decodes a frame's record.
@@ -290,11 +290,18 @@ func missing(err error, segment, sequence uint64) error {
 	return damaged(err, segment, sequence)
 }
 
-// damaged names the place of an integrity fault and passes on all others.
+// errPlaced marks an error that names its place already.
+var errPlaced = errors.New("placed")
+
+// damaged names the place of an integrity fault and passes on all others. A
+// sequence of zero is the segment as a whole.
 func damaged(err error, segment, sequence uint64) error {
-	if fault.KindOf(err) != fault.Integrity {
+	if fault.KindOf(err) != fault.Integrity || errors.Is(err, errPlaced) {
 		return err
 	}
-	return fault.Wrap(fault.Integrity, "the trail is damaged in segment "+strconv.FormatUint(segment, 10)+
-		" at record "+strconv.FormatUint(sequence, 10)+": "+fault.Detail(err), err)
+	at := "segment " + strconv.FormatUint(segment, 10)
+	if sequence > 0 {
+		at += " at record " + strconv.FormatUint(sequence, 10)
+	}
+	return fault.Wrap(fault.Integrity, "the audit trail is damaged in "+at+": "+fault.Detail(err), errors.Join(errPlaced, err))
 }

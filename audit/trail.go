@@ -46,19 +46,26 @@ type Config struct {
 	SegmentBytes int64            // a segment this long is closed; zero: 32 MiB
 	Queue        int              // entries that may wait for the writer; zero: 8192
 	Logger       *slog.Logger     // for the operator; nil: nothing is logged
+
+	pace pace // zero: usualPace
 }
 
 // maxSegmentBytes keeps offsets within the index's 32 bits.
 const maxSegmentBytes = 1 << 30
 
-// Times of the trail.
-const (
-	appendWait      = 4 * time.Second        // longest wait of Append
-	syncWithin      = 10 * time.Millisecond  // longest time a record is with the kernel only
-	retryAfter      = 100 * time.Millisecond // pause after a disk failure
-	checkpointEvery = time.Second
-	indexEvery      = 100 * time.Millisecond
-)
+// pace holds the times of the trail; tests shorten them.
+type pace struct {
+	appendWait      time.Duration // longest wait of Append
+	syncWithin      time.Duration // longest time a record is with the kernel only
+	retryAfter      time.Duration // pause after a disk failure
+	checkpointEvery time.Duration
+	indexEvery      time.Duration
+}
+
+var usualPace = pace{
+	appendWait: 4 * time.Second, syncWithin: 10 * time.Millisecond, retryAfter: 100 * time.Millisecond,
+	checkpointEvery: time.Second, indexEvery: 100 * time.Millisecond,
+}
 
 func (c *Config) defaults() {
 	if c.FS == nil {
@@ -72,6 +79,9 @@ func (c *Config) defaults() {
 	}
 	if c.Queue == 0 {
 		c.Queue = 8192
+	}
+	if c.pace == (pace{}) {
+		c.pace = usualPace
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -115,8 +125,9 @@ type Trail struct {
 	index   *index // nil without Config.Index
 	tree    *tree
 	follow  []*follower
-	changed chan struct{} // size one: there is something for a new checkpoint
-	stop    chan struct{}
+	changed chan struct{}   // size one: there is something for a new checkpoint
+	stop    <-chan struct{} // closed when the goroutines shall end
+	cancel  context.CancelFunc
 	written chan struct{} // closed when the writer has ended
 	wg      sync.WaitGroup
 	closing sync.Once
@@ -135,7 +146,7 @@ func Open(ctx context.Context, cfg Config) (*Trail, error) {
 	}
 	t := &Trail{
 		cfg: cfg, unsettled: map[schema.DecisionID]uint64{}, recovered: map[schema.DecisionID]Record{},
-		changed: make(chan struct{}, 1), stop: make(chan struct{}), written: make(chan struct{}),
+		changed: make(chan struct{}, 1), written: make(chan struct{}),
 	}
 	t.queue.init(cfg.Queue)
 	if err := t.open(ctx); err != nil {
@@ -153,6 +164,9 @@ func Open(ctx context.Context, cfg Config) (*Trail, error) {
 func (t *Trail) open(ctx context.Context) error {
 	fs, dir := t.cfg.FS, t.cfg.Dir
 	err := fs.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = syncDir(fs, fs.PathDir(dir))
+	}
 	if err == nil {
 		t.lock, err = fs.Lock(fs.PathJoin(dir, "LOCK"))
 	}
@@ -179,13 +193,15 @@ func (t *Trail) open(ctx context.Context) error {
 
 // start runs the goroutines. Close waits for all of them.
 func (t *Trail) start(w *writer) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.stop, t.cancel = ctx.Done(), cancel
 	t.wg.Go(func() {
 		defer close(t.written)
 		w.run()
 	})
 	t.wg.Go(t.checkpoints)
 	for _, f := range t.follow {
-		t.wg.Go(func() { f.run(t.stop) })
+		t.wg.Go(func() { f.run(ctx) })
 	}
 }
 
@@ -205,7 +221,7 @@ func (t *Trail) Append(ctx context.Context, e Entry) (uint64, error) {
 	if err := t.queue.put(it); err != nil {
 		return 0, err
 	}
-	timer := time.NewTimer(appendWait)
+	timer := time.NewTimer(t.cfg.pace.appendWait)
 	defer timer.Stop()
 	select {
 	case r := <-it.done:
@@ -288,7 +304,10 @@ func (t *Trail) Close() error {
 	t.closing.Do(func() {
 		t.queue.close()
 		<-t.written
-		close(t.stop)
+		for _, f := range t.follow {
+			f.settle()
+		}
+		t.cancel()
 		t.wg.Wait()
 		t.closed = errors.Join(t.checkpoint(), t.tree.close(), t.shelf.close(), t.lock.Close())
 	})
@@ -313,7 +332,7 @@ func (t *Trail) checkpoints() {
 		select {
 		case <-t.stop:
 			return
-		case <-time.After(checkpointEvery):
+		case <-time.After(t.cfg.pace.checkpointEvery):
 		}
 	}
 }

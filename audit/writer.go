@@ -121,7 +121,7 @@ func (w *writer) idle() {
 		return
 	}
 	if w.ready() == nil && len(w.unsynced) > 0 {
-		w.sync()
+		_ = w.sync() // logged, and tried again
 	}
 }
 
@@ -147,7 +147,7 @@ func (w *writer) group(items []*item) {
 	w.tip = next
 	w.unsynced = append(w.unsynced, added...)
 	if w.syncAt.IsZero() {
-		w.syncAt = time.Now().Add(syncWithin)
+		w.syncAt = time.Now().Add(w.t.cfg.pace.syncWithin)
 	}
 	w.t.appended.Store(next.size)
 	w.confirm(taken, before, len(added))
@@ -287,25 +287,27 @@ func tick(last, now int64) int64 {
 // ready makes sure there is a segment to write to. A new one begins with the
 // records that are not on the disk yet, and they are fsynced at once.
 func (w *writer) ready() error {
-	if w.seg != nil {
-		return nil
+	for w.seg == nil { // twice if what was kept fills a segment
+		h := header{number: w.number + 1, first: w.durable.size + 1, created: w.t.cfg.Now(), trail: w.t.id, before: w.durable}
+		seg, err := createSegment(w.t.cfg.FS, w.t.cfg.Dir, w.t.cfg.Keys, h)
+		if err != nil {
+			w.failed(err)
+			return errDisk
+		}
+		w.seg, w.number, w.defined = seg, h.number, map[schema.Digest]bool{}
+		w.t.shelf.add(h)
+		if len(w.unsynced) == 0 {
+			return nil
+		}
+		if err := w.rewrite(); err != nil {
+			w.abandon(err)
+			return errDisk
+		}
+		if err := w.sync(); err != nil {
+			return err
+		}
 	}
-	h := header{number: w.number + 1, first: w.durable.size + 1, created: w.t.cfg.Now(), trail: w.t.id, before: w.durable}
-	seg, err := createSegment(w.t.cfg.FS, w.t.cfg.Dir, w.t.cfg.Keys, h)
-	if err != nil {
-		w.failed(err)
-		return errDisk
-	}
-	w.seg, w.number, w.defined = seg, h.number, map[schema.Digest]bool{}
-	w.t.shelf.add(h)
-	if len(w.unsynced) == 0 {
-		return nil
-	}
-	if err := w.rewrite(); err != nil {
-		w.abandon(err)
-		return errDisk
-	}
-	return w.sync()
+	return nil
 }
 
 // rewrite writes the unsynced records into the new segment, and then again the
@@ -360,7 +362,7 @@ func (w *writer) abandon(err error) {
 }
 
 func (w *writer) failed(err error) {
-	w.retryAt = time.Now().Add(retryAfter)
+	w.retryAt = time.Now().Add(w.t.cfg.pace.retryAfter)
 	w.t.cfg.Logger.Error("audit: the trail cannot be written; requests are refused until it can", "error", err)
 }
 
