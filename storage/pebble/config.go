@@ -59,7 +59,7 @@ func (c Config) options(log logger, lock *pdb.Lock, compactions *scheduler) *pdb
 	o := &pdb.Options{
 		Cache:              pdb.NewCache(c.Cache),
 		EventListener:      log.events(),
-		FS:                 fatalFS{c.FS, log},
+		FS:                 manifestFS{fatalFS{c.FS, log}},
 		FormatMajorVersion: pdb.FormatValueSeparation,
 		Lock:               lock,
 		Logger:             log,

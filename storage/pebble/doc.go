@@ -18,9 +18,10 @@
 // and trying again may report success for data that is gone. The process then
 // ends at once, and recovery at the next start tells what landed.
 //
-// What this package cannot detect: a flipped bit or a cut in the tail of the log,
-// and some in the manifest, look to Pebble like a crash, and acknowledged commits
-// are gone without an error. The revision then is smaller than it was. Whoever
-// opens the store must compare it with a revision kept elsewhere, as the trail's
-// checkpoint does.
+// What this package cannot detect: a flipped bit or a cut in the tail of the log
+// looks to Pebble like a crash, and acknowledged commits are gone from the end
+// without an error. The revision then is smaller than it was. Whoever opens the
+// store must compare it with a revision kept elsewhere, as the trail's checkpoint
+// does. Damage to tables is found when they are read, damage to the manifest when
+// the store is opened.
 package pebble

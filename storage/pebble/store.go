@@ -74,6 +74,9 @@ func Open(c Config) (*Store, error) {
 
 // open opens the database and reads where it stands.
 func (s *Store) open() error {
+	if err := checkManifest(s.config.FS, s.config.Dir); err != nil {
+		return err
+	}
 	compactions := newScheduler()
 	options := s.config.options(s.log, s.lock, compactions)
 	defer options.Cache.Unref()
