@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/heroctl/heroctl/schema/secret"
+	"github.com/heroctl/heroctl/storage"
 )
 
 // newClusterInitCommands are the cluster commands that work on the server's host,
@@ -29,13 +32,7 @@ Keep a copy of the root key file apart from every backup: without it the data is
 			if err != nil {
 				return err
 			}
-			n, err := initNode(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(a.stderr, "heroctl: cluster %s made in %s\n", n.store.Cluster(), c.DataDir)
-			fmt.Fprintf(a.stderr, "heroctl: the root key is %s; keep a copy apart from every backup\n", c.KeyFile)
-			return a.printAdmin(cmd.Context(), n)
+			return a.initCluster(cmd.Context(), c)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file")
@@ -56,11 +53,7 @@ file, so it works on the server's host only, and while the server is stopped. It
 			if err != nil {
 				return err
 			}
-			n, err := openNode(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			return a.printAdmin(cmd.Context(), n)
+			return a.mintAdminToken(cmd.Context(), c)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file")
@@ -78,13 +71,55 @@ func configFlag(path string) (serverConfig, error) {
 	return c, nil
 }
 
-// printAdmin mints an admin token, prints it alone on stdout and closes the node.
-func (a *app) printAdmin(ctx context.Context, n *node) error {
-	token, info, err := n.mintAdmin(ctx)
-	if err := errors.Join(err, n.Close()); err != nil {
+// initCluster makes a cluster and prints its first admin token. Whatever fails
+// before the token exists leaves nothing behind.
+func (a *app) initCluster(ctx context.Context, c serverConfig) error {
+	if err := harden(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "heroctl: admin token of user %s, valid until %s; it is shown once\n", info.User, info.Expires.UTC().Format("2006-01-02 15:04 MST"))
-	token.Expose(func(b []byte) { fmt.Fprintf(a.stdout, "%s\n", b) })
+	n, err := initNode(ctx, c)
+	if err != nil {
+		return err
+	}
+	token, info, err := n.mintAdmin(ctx)
+	if err != nil {
+		return errors.Join(err, n.discard())
+	}
+	a.say("cluster %s made in %s", n.store.Cluster(), c.DataDir)
+	a.say("the root key is %s; keep a copy apart from every backup", c.KeyFile)
+	return a.printAdmin(n, token, info)
+}
+
+func (a *app) mintAdminToken(ctx context.Context, c serverConfig) error {
+	if err := harden(); err != nil {
+		return err
+	}
+	n, err := openNode(ctx, c)
+	if err != nil {
+		return err
+	}
+	token, info, err := n.mintAdmin(ctx)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	return a.printAdmin(n, token, info)
+}
+
+// printAdmin closes the node and prints an admin token alone on stdout. The token
+// exists whether or not it can be shown.
+func (a *app) printAdmin(n *node, token secret.Value, info storage.TokenInfo) error {
+	lost := func(err error) error {
+		return &failure{code: exitFailure, text: "the admin token was made but not shown: " + err.Error(),
+			hints: []string{"heroctl cluster admin-token mints another"}, cause: err}
+	}
+	if err := n.Close(); err != nil {
+		return lost(err)
+	}
+	var err error
+	token.Expose(func(b []byte) { _, err = fmt.Fprintf(a.stdout, "%s\n", b) })
+	if err != nil {
+		return lost(err)
+	}
+	a.say("admin token of user %s, valid until %s; it is shown once", info.User, info.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	return nil
 }

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heroctl/heroctl/schema"
 )
 
 // serverConfig is the server's configuration file, in YAML. Unknown keys are
@@ -38,7 +42,12 @@ type serverConfig struct {
 	Limits         limitsConfig   `yaml:"limits"`
 	// GRPCReflection offers the schema to gRPC clients without a token.
 	GRPCReflection bool `yaml:"grpc_reflection"`
+
+	acceptMissingCheckpoint bool // from a flag, for one start
 }
+
+// checkpoint is where the trail's latest signed checkpoint is kept.
+func (c *serverConfig) checkpoint() string { return c.KeyFile + ".checkpoint" }
 
 // tlsConfig names the certificate of both listeners. Without one they must be on
 // loopback.
@@ -151,15 +160,21 @@ func (c *serverConfig) check() error {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return errors.New("tls needs both cert_file and key_file")
 	}
-	for _, address := range []string{c.Listen, c.GRPCListen} {
-		if err := c.checkListen(address); err != nil {
+	if problem := schema.CheckSegment(c.Node); problem != "" {
+		return errors.New("node, or the host's name if there is none, " + problem)
+	}
+	if err := c.checkListen("listen", c.Listen); err != nil {
+		return err
+	}
+	if c.GRPCListen != "off" {
+		if err := c.checkListen("grpc_listen", c.GRPCListen); err != nil {
 			return err
 		}
 	}
 	if c.Audit.Durability != "strict" && c.Audit.Durability != "kernel" {
 		return errors.New("audit.durability is strict or kernel")
 	}
-	if c.Limits.RequestsPerSecond < 0 {
+	if rate := c.Limits.RequestsPerSecond; !(rate >= 0 && rate <= math.MaxInt32) { // a comparison with NaN is false
 		return errors.New("limits.requests_per_second is 0 (any number) or more")
 	}
 	if _, err := c.window(); err != nil {
@@ -186,16 +201,16 @@ func keyOutsideData(key, data string) error {
 	return nil
 }
 
-func (c *serverConfig) checkListen(address string) error {
-	if address == "off" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(address)
+func (c *serverConfig) checkListen(key, address string) error {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return errors.New("a listen address is host:port, such as 127.0.0.1:8420")
+		return fmt.Errorf("%s is host:port, such as %s", key, defaultListen)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%s needs a port from 0 to 65535; 0 picks a free one", key)
 	}
 	if c.TLS.CertFile == "" && !isLoopback(host) {
-		return fmt.Errorf("listening on %s needs tls: cert_file and key_file; without it only loopback is allowed", address)
+		return fmt.Errorf("%s is not on loopback and needs tls: cert_file and key_file; without them use 127.0.0.1", key)
 	}
 	return nil
 }

@@ -36,6 +36,8 @@ type serverFlags struct {
 	listen     string
 	grpcListen string
 	tls        bool
+
+	acceptMissingCheckpoint bool
 }
 
 func newServerCommand(a *app) *cobra.Command {
@@ -65,6 +67,8 @@ With --dev, standard output has exactly two lines once the server is ready:
 	cmd.Flags().StringVar(&f.listen, "listen", "", "REST address (default "+defaultListen+")")
 	cmd.Flags().StringVar(&f.grpcListen, "grpc-listen", "", `gRPC address, or "off" (default `+defaultGRPCListen+")")
 	cmd.Flags().BoolVar(&f.tls, "tls", false, "with --dev: serve TLS with a self-signed certificate")
+	cmd.Flags().BoolVar(&f.acceptMissingCheckpoint, "accept-missing-checkpoint", false,
+		"start although the checkpoint file beside the root key is lost; an old copy put back then goes unnoticed")
 	return cmd
 }
 
@@ -87,6 +91,13 @@ func (a *app) runServer(ctx context.Context, f serverFlags) error {
 	if err := f.override(&c); err != nil {
 		return err
 	}
+	if _, err := c.TLS.load(); err != nil {
+		return usageError(f.config + ": " + err.Error())
+	}
+	if err := harden(); err != nil {
+		return err
+	}
+	c.acceptMissingCheckpoint = f.acceptMissingCheckpoint
 	n, err := openNode(ctx, c)
 	if err != nil {
 		return err
@@ -118,6 +129,9 @@ func (a *app) runDev(ctx context.Context, f serverFlags) error {
 		}
 		defer func() { _ = os.RemoveAll(temporary) }() // best effort at exit
 		dir = temporary
+	}
+	if err := harden(); err != nil {
+		return err
 	}
 	c := serverConfig{Node: "dev", DataDir: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "key", "root.key")}
 	if f.tls {
@@ -296,7 +310,7 @@ func (t tlsConfig) load() (*tls.Config, error) {
 	}
 	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("load the certificate: %w", err)
+		return nil, fmt.Errorf("tls.cert_file and tls.key_file cannot be used: %w", err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
 }

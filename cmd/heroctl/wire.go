@@ -31,32 +31,36 @@ type node struct {
 	gateway *gateway.Gateway
 	store   *storage.Store
 	closers []func() error // in the order they were opened
+	made    undo           // what a new cluster consists of
 }
 
+// privateUmask keeps files and folders of the server from everyone else.
+const privateUmask = 0o077
+
 // initNode makes a new cluster: data directory, root key file, keyring, built-in
-// policies and roles. It refuses when anything of it exists already.
+// policies and roles. It refuses, with fault.Conflict, when anything of it exists
+// already; when a step fails, it takes the steps before it back.
 func initNode(ctx context.Context, c serverConfig) (*node, error) {
-	if entries, err := os.ReadDir(c.DataDir); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("%s is not empty: a cluster is initialised once; choose an empty data_dir", c.DataDir)
-	}
-	root, err := crypto.NewRootKey()
+	made, root, err := claim(c)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, made.run())
 	}
-	if err := os.MkdirAll(filepath.Dir(c.KeyFile), 0o700); err != nil {
-		return nil, fmt.Errorf("make the key file's folder: %w", err)
+	n, err := buildNode(ctx, c, root, true)
+	if err != nil {
+		return nil, errors.Join(err, made.run())
 	}
-	if err := crypto.WriteKeyFile(c.KeyFile, root); err != nil {
-		return nil, fmt.Errorf("write the root key: %w", err)
-	}
-	return buildNode(ctx, c, root, true)
+	n.made = made
+	return n, nil
 }
+
+// discard closes a new cluster that nobody can have used, and removes it.
+func (n *node) discard() error { return errors.Join(n.Close(), n.made.run()) }
 
 // openNode opens the cluster of a configuration.
 func openNode(ctx context.Context, c serverConfig) (*node, error) {
 	root, err := crypto.ReadKeyFile(c.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the root key: %w", err)
+		return nil, at("key_file "+c.KeyFile, err)
 	}
 	return buildNode(ctx, c, root, false)
 }
@@ -68,7 +72,7 @@ func buildNode(ctx context.Context, c serverConfig, root crypto.RootKey, fresh b
 			_ = n.Close() // the first error tells more
 		}
 	}()
-	if err := ownFolder(c.DataDir); err != nil {
+	if err := checkFolder(c.DataDir); err != nil {
 		return n, err
 	}
 	kv, err := n.openKV("store", fresh)
@@ -81,7 +85,7 @@ func buildNode(ctx context.Context, c serverConfig, root crypto.RootKey, fresh b
 		n.store, err = storage.Open(ctx, kv, root)
 	}
 	if err != nil {
-		return n, err
+		return n, at("store in "+c.DataDir, err)
 	}
 	n.closers = append(n.closers, func() error { n.store.Close(); return nil })
 	window, err := c.window()
@@ -92,19 +96,14 @@ func buildNode(ctx context.Context, c serverConfig, root crypto.RootKey, fresh b
 	return n, n.openGateway(ctx)
 }
 
-// ownFolder makes the data directory, for the server's eyes only.
-func ownFolder(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("make data_dir: %w", err)
+// at says which file or folder a fault is about: the packages below leave that to
+// whoever chose it.
+func at(what string, err error) error {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Detail == "" {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("look at data_dir: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o); run chmod 0700 %s", path, info.Mode().Perm(), path)
-	}
-	return nil
+	return fault.Wrap(f.Kind, what+": "+f.Detail, f.Cause)
 }
 
 func (n *node) openKV(name string, create bool) (storage.KV, error) {
@@ -114,7 +113,7 @@ func (n *node) openKV(name string, create bool) (storage.KV, error) {
 	}
 	kv, err := pebble.Open(pebble.Config{Dir: dir})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, at(dir, err)
 	}
 	n.closers = append(n.closers, kv.Close)
 	return kv, nil
@@ -131,12 +130,13 @@ func (n *node) openGateway(ctx context.Context) error {
 	if n.config.Audit.Durability == "kernel" {
 		durability = audit.Kernel
 	}
+	dir, checkpoint := filepath.Join(n.config.DataDir, "trail"), n.config.checkpoint()
 	trail, err := audit.Open(ctx, audit.Config{
-		Dir: filepath.Join(n.config.DataDir, "trail"), Keys: n.store.Keys(), Node: n.config.Node,
-		Durability: durability, Logger: slog.Default(), Checkpoint: n.config.KeyFile + ".checkpoint", Index: index,
+		Dir: dir, Keys: n.store.Keys(), Node: n.config.Node, Durability: durability, Logger: slog.Default(),
+		Checkpoint: checkpoint, AcceptMissingCheckpoint: n.config.acceptMissingCheckpoint, Index: index,
 	})
 	if err != nil {
-		return fmt.Errorf("open the trail: %w", err)
+		return at(dir+", checkpoint "+checkpoint, err)
 	}
 	n.closers = append(n.closers, trail.Close)
 	proxies, err := n.config.proxies()
