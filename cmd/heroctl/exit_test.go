@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/heroctl/heroctl/gateway/client"
 	"github.com/heroctl/heroctl/schema/fault"
@@ -41,6 +45,34 @@ func TestEveryKindHasAnExitCode(t *testing.T) {
 	})
 	if found != len(exitCodes) {
 		t.Errorf("the table has %d kinds, package fault has %d", len(exitCodes), found)
+	}
+}
+
+// TestInterruptWhileReading interrupts a command that waits for its input.
+func TestInterruptWhileReading(t *testing.T) {
+	for _, args := range [][]string{
+		{"secret", "create", "x", "--from-stdin"}, {"policy", "check", "-"}, {"login", "--token-stdin"},
+	} {
+		in, open, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr strings.Builder
+		home := map[string]string{"HOME": t.TempDir()}
+		a := &app{stdin: in, stdout: io.Discard, stderr: &stderr, env: func(name string) string { return home[name] }}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		done := make(chan int, 1)
+		go func() { done <- a.run(ctx, args) }()
+		select {
+		case code := <-done:
+			if code != exitInterrupted || stderr.String() != "heroctl: interrupted\n" {
+				t.Errorf("%v ended with %d: %q", args, code, stderr.String())
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%v cannot be interrupted", args)
+		}
+		cancel()
+		open.Close()
 	}
 }
 

@@ -75,7 +75,7 @@ func (a *app) loginContext(file contextFile) serverUser {
 
 func (a *app) readToken(ctx context.Context, stdin bool) (secret.Value, error) {
 	if stdin {
-		value, err := readBounded(a.stdin, "--token-stdin")
+		value, err := wait(ctx, func() (secret.Value, error) { return readBounded(a.stdin, "--token-stdin") })
 		if err != nil {
 			return secret.Value{}, err
 		}

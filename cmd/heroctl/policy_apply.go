@@ -28,7 +28,7 @@ func (a *app) newPolicyApply() *cobra.Command {
 all of them or, if anything is wrong with one, none.`,
 		Example: "  heroctl policy apply examples/policies\n  heroctl policy apply - < deploy.hcl",
 		RunE: func(c *cobra.Command, args []string) error {
-			files, err := a.readPolicyFiles(args)
+			files, err := a.readPolicyFiles(c.Context(), args)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -21,11 +23,11 @@ type policyFile struct {
 
 // readPolicyFiles reads files, the .hcl files below directories, and stdin for
 // "-". A file larger than the language allows is not read to its end.
-func (a *app) readPolicyFiles(args []string) ([]policyFile, error) {
+func (a *app) readPolicyFiles(ctx context.Context, args []string) ([]policyFile, error) {
 	var files []policyFile
 	for _, arg := range args {
 		if arg == "-" {
-			text, err := readPolicy(a.stdin)
+			text, err := wait(ctx, func() ([]byte, error) { return readPolicy(a.stdin) })
 			if err != nil {
 				return nil, about("stdin", err)
 			}
@@ -98,6 +100,7 @@ func readPolicy(r io.Reader) ([]byte, error) {
 // renderDiagnostics draws what is wrong on stderr, each file's findings on its
 // own text.
 func (a *app) renderDiagnostics(all policies.Diagnostics, files []policyFile) {
+	var text bytes.Buffer
 	for len(all) > 0 {
 		n := 1
 		for n < len(all) && all[n].File == all[0].File {
@@ -109,11 +112,29 @@ func (a *app) renderDiagnostics(all policies.Diagnostics, files []policyFile) {
 				source = f.text
 			}
 		}
-		if err := all[:n].Render(a.stderr, source); err != nil {
-			return
-		}
+		_ = all[:n].Render(&text, source) // a buffer takes everything
 		all = all[n:]
 	}
+	if !a.colors(a.stderr) {
+		_, _ = a.stderr.Write(text.Bytes()) // nowhere left to say that it failed
+		return
+	}
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprint(a.stderr, colored(line))
+	}
+}
+
+// colored makes headlines bold and carets red.
+func colored(line string) string {
+	const bold, red, plain = "\x1b[1m", "\x1b[31m", "\x1b[0m"
+	text := strings.TrimSuffix(line, "\n")
+	switch {
+	case strings.HasPrefix(text, "      | "):
+		return red + text + plain + "\n"
+	case !strings.HasPrefix(text, " "):
+		return bold + text + plain + "\n"
+	}
+	return line
 }
 
 // refused reports diagnostics that have been drawn already.

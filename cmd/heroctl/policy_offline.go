@@ -46,12 +46,12 @@ func (a *app) newPolicyCheck() *cobra.Command {
 		Use: "check FILE|DIR…", Short: "Check policy files, without a server", Args: takes("FILE|DIR…"),
 		Long: `Check policy files, without a server. Every problem is told at once, with its line. The exit
 code is 3 if there is an error.`,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			format, err := a.format()
 			if err != nil {
 				return err
 			}
-			files, err := a.readPolicyFiles(args)
+			files, err := a.readPolicyFiles(c.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -103,11 +103,11 @@ func (a *app) newPolicyFmt() *cobra.Command {
 	c.Flags().BoolVarP(&write, "write", "w", false, "write the result into the files")
 	c.Flags().BoolVar(&check, "check", false, "only name the files that would change, and fail if there are any")
 	c.Flags().BoolVarP(&showDiff, "diff", "d", false, "show what would change")
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
 		if write && (check || showDiff) {
 			return usageError("--write cannot be combined with --check or --diff")
 		}
-		files, err := a.readPolicyFiles(args)
+		files, err := a.readPolicyFiles(c.Context(), args)
 		if err != nil {
 			return err
 		}
@@ -186,8 +186,8 @@ func (a *app) newPolicyCompile() *cobra.Command {
   opa eval -d out -i input.json data.heroctl.authz.answer`,
 	}
 	c.Flags().StringVarP(&out, "dir", "d", "", "write one file for each module into `DIR`; stdout if not given")
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		files, err := a.readPolicyFiles(args)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		files, err := a.readPolicyFiles(c.Context(), args)
 		if err != nil {
 			return err
 		}

@@ -79,8 +79,8 @@ func (t *terminal) askSecret(ctx context.Context, label string) (secret.Value, e
 	return secret.New(line), nil
 }
 
-// wait runs what blocks on a terminal until it is done or the user interrupts.
-// After an interrupt the reader is left behind; the program ends.
+// wait runs what blocks on a terminal or a pipe until it is done or the user
+// interrupts. After an interrupt the reader is left behind; the program ends.
 func wait[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type answer struct {
 		value T

@@ -47,6 +47,8 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 a check failed, 4 not authenticated, 5 d
 	flags.BoolVar(&a.flags.noColor, "no-color", false, "write no colors")
 	flags.BoolVar(&a.flags.insecurePlaintext, "insecure-plaintext", false, "allow http and grpc to other hosts: everyone on the way can read the token")
 	root.SetFlagErrorFunc(flagError)
+	// The only error is a flag that does not exist, and this one does.
+	_ = root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(
 		a.newSecretCommand(), a.newPolicyCommand(), a.newACLCommand(), a.newAuditCommand(), a.newWhyCommand(),
@@ -64,10 +66,21 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 a check failed, 4 not authenticated, 5 d
 	return root
 }
 
-// finish gives every command of nouns its answer to a missing or unknown verb.
+// finish gives every command of nouns its answer to a missing or unknown verb,
+// and makes too many or too few words a matter of usage everywhere.
 func finish(c *cobra.Command) {
 	for _, child := range c.Commands() {
 		finish(child)
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			var f *failure
+			if err == nil || errors.As(err, &f) {
+				return err
+			}
+			return usageError(clean(err.Error()), c.CommandPath()+" --help")
+		}
 	}
 	if c.HasSubCommands() && c.Run == nil && c.RunE == nil {
 		c.Args = cobra.ArbitraryArgs

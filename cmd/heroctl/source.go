@@ -102,9 +102,10 @@ func (a *app) takeValue(ctx context.Context, s *valueSource) (secret.Value, erro
 		fmt.Fprintln(a.stderr, "hint: --from-stdin and --from-file do not")
 		return secret.New([]byte(s.literal)), nil
 	case s.flags.Changed("from-file"):
-		return readValueFile(s.file)
+		// Either may be a pipe that nobody writes to: an interrupt must end that.
+		return wait(ctx, func() (secret.Value, error) { return readValueFile(s.file) })
 	case s.stdin:
-		return readBounded(a.stdin, "stdin")
+		return wait(ctx, func() (secret.Value, error) { return readBounded(a.stdin, "stdin") })
 	case s.generate:
 		return generateValue(s.length, charsets[s.charset])
 	}
