@@ -51,7 +51,7 @@ func newRequestID() string {
 
 // callerFromHTTP reads the caller off a REST request.
 func (g *Gateway) callerFromHTTP(r *http.Request) *caller {
-	c := &caller{request: newRequestID(), arrived: g.now(), ifMatch: r.Header.Get("If-Match")}
+	c := &caller{request: newRequestID(), arrived: g.now(), ifMatch: strings.Join(r.Header.Values("If-Match"), ",")}
 	c.token = bearer(r.Header.Values("Authorization"), r.Header.Values("X-Heroctl-Token"))
 	c.source = g.source("rest", r.RemoteAddr, r.Header.Values("X-Forwarded-For"), r.UserAgent())
 	return c
@@ -89,8 +89,9 @@ func bearer(authorization, own []string) []byte {
 
 // source says where a request comes from. The client's address is that of the
 // peer, unless the peer is a trusted proxy: then it is the last address of
-// X-Forwarded-For that is not a trusted proxy itself. What an untrusted peer
-// claims is kept apart, for the record only.
+// X-Forwarded-For that is not a trusted proxy itself. A trusted proxy that sends
+// something unreadable leaves no address, and what is bound to networks is then
+// refused. What an untrusted peer claims is kept apart, for the record only.
 func (g *Gateway) source(protocol, remote string, forwarded []string, agent string) audit.Source {
 	s := audit.Source{Protocol: protocol, Peer: remote, Agent: agent, Forwarded: strings.Join(forwarded, ",")}
 	peerAddr, err := netip.ParseAddrPort(remote)
@@ -98,13 +99,14 @@ func (g *Gateway) source(protocol, remote string, forwarded []string, agent stri
 		return s
 	}
 	s.Client = peerAddr.Addr().Unmap()
-	if !g.trusted(s.Client) {
+	if s.Forwarded == "" || !g.trusted(s.Client) {
 		return s
 	}
 	hops := strings.Split(s.Forwarded, ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
+			s.Client = netip.Addr{}
 			return s
 		}
 		s.Client = addr.Unmap()

@@ -104,6 +104,8 @@ func problem(err error, id schema.DecisionID) *v1.Problem {
 	case fault.Unauthenticated:
 		p.Reason, p.DecisionId = string(schema.Unauthenticated), ""
 		p.Detail = "send a valid token as Authorization: Bearer, or in HEROCTL_TOKEN for the command line"
+	case fault.RateLimited:
+		p.DecisionId = "" // counted, not recorded one by one
 	case fault.Denied:
 		if p.Detail == "" {
 			p.Detail = "the policies in force do not allow it; whoever runs this server can look the decision up"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -29,6 +30,9 @@ type call struct {
 	path    string            // as it arrived; the door parses it
 	version schema.Version
 	also    []target // what else must be allowed for the call to be
+	// hand names the policies that the call hands out: the caller must hold each
+	// himself, or be allowed to bind it.
+	hand []schema.Name
 }
 
 // call returns the call of the named method on the path that req names.
@@ -123,12 +127,9 @@ func (g *Gateway) identify(ctx context.Context, who *caller) (schema.Principal, 
 // decide identifies the caller and decides the call. A refusal is on record when
 // it returns.
 func (g *Gateway) decide(ctx context.Context, c call) (*act, error) {
-	who := g.callerFrom(ctx)
-	a := &act{caller: who, version: c.version, entry: &audit.Entry{
-		Request: who.request, Decision: schema.NewDecisionID(), Method: c.need.label, Source: who.source, Version: c.version,
-		Call: schema.Call{Capability: c.cap, Context: schema.Context{Time: who.arrived, Source: who.source.Client}},
-	}}
-	principal, reason := g.identify(ctx, who)
+	a := g.begin(ctx, c.need.label, c.cap)
+	a.version, a.entry.Version = c.version, c.version
+	principal, reason := g.identify(ctx, a.caller)
 	a.entry.Call.Principal = principal
 	if reason != schema.Granted {
 		return a, g.refuse(ctx, a, reason, "")
@@ -147,10 +148,38 @@ func (g *Gateway) decide(ctx context.Context, c call) (*act, error) {
 		}
 		a.permits = append(a.permits, p)
 	}
+	detail := ""
+	if a.entry.Result.Allow {
+		detail = g.mayHand(ctx, c, a)
+	}
 	if !a.entry.Result.Allow {
-		return a, g.refuse(ctx, a, a.entry.Result.Reason, "")
+		return a, g.refuse(ctx, a, a.entry.Result.Reason, detail)
 	}
 	return a, nil
+}
+
+// begin starts the account of one request.
+func (g *Gateway) begin(ctx context.Context, label string, c schema.Capability) *act {
+	who := g.callerFrom(ctx)
+	return &act{caller: who, entry: &audit.Entry{
+		Request: who.request, Decision: schema.NewDecisionID(), Method: label, Source: who.source,
+		Call: schema.Call{Capability: c, Context: schema.Context{Time: who.arrived, Source: who.source.Client}},
+	}}
+}
+
+// mayHand denies a call that hands out a policy which the caller neither holds
+// nor may bind: nobody gives what he does not have. It says so in words.
+func (g *Gateway) mayHand(ctx context.Context, c call, a *act) string {
+	for _, name := range c.hand {
+		if slices.Contains(a.entry.Call.Principal.Policies, name.String()) {
+			continue
+		}
+		if decision, _ := g.check(ctx, a, target{policyBind, name.Path()}); !decision.Allow {
+			a.entry.Result = decision
+			return "attaching a policy that you do not hold yourself needs policy:bind on it"
+		}
+	}
+	return ""
 }
 
 // locate parses the call's path into the entry; it says what is wrong with it, or
@@ -205,18 +234,41 @@ func (g *Gateway) refuse(ctx context.Context, a *act, reason schema.Reason, deta
 	a.entry.Result.Allow, a.entry.Result.Reason = false, reason
 	err := error(&refusal{id: a.entry.Decision, reason: reason, detail: detail})
 	if kindOfReason(reason) == fault.Unauthenticated {
-		if limited := g.strangers.pass(a.caller.source.Client, a.caller.arrived); !limited.ok {
-			a.entry.Result.Reason, a.count = schema.RateLimited, limited.unrecorded
-			err = fault.New(fault.RateLimited, "too many requests without a valid token from this address; wait a second")
-			if !limited.record {
-				return err
-			}
+		if v := g.strangers.pass(a.caller.source.Client, a.caller.arrived); !v.ok {
+			return g.slowDown(ctx, a, v, "too many requests without a valid token from this address; wait a second")
 		}
 	}
 	if failed := g.record(ctx, a, audit.KindDecision, err); failed != nil {
 		return failed
 	}
 	return err
+}
+
+// slowDown refuses a request over a rate. It is recorded once a second, with the
+// number of those that were not.
+func (g *Gateway) slowDown(ctx context.Context, a *act, v verdict, detail string) error {
+	err := fault.New(fault.RateLimited, detail)
+	if !v.record {
+		return err
+	}
+	a.entry.Result.Allow, a.entry.Result.Reason, a.count = false, schema.RateLimited, v.unrecorded
+	if failed := g.record(ctx, a, audit.KindDecision, err); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// crowd refuses a request from an address that sends more than the configuration
+// allows, before anything of it is read, and returns nil for any other.
+func (g *Gateway) crowd(ctx context.Context, n *need) error {
+	who := g.callerFrom(ctx)
+	v := g.rate.pass(who.source.Client, who.arrived)
+	if v.ok {
+		return nil
+	}
+	g.metrics.arrived()
+	a := g.begin(ctx, n.label, n.cap)
+	return g.answer(a, g.slowDown(ctx, a, v, "too many requests from this address"))
 }
 
 // record appends the entry to the trail. When it returns nil the record is as

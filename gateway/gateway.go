@@ -50,8 +50,8 @@ type Gateway struct {
 	trail     *audit.Trail
 	needs     map[string]*need
 	routes    []route
-	strangers *strangers
-	rate      *addressRate
+	strangers *throttle // requests without a valid token
+	rate      *throttle // all requests, if the configuration bounds them
 	metrics   *metrics
 	started   time.Time
 
@@ -66,7 +66,9 @@ type Gateway struct {
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{
 		config: c, store: c.Store, engine: c.Engine, trail: c.Trail,
-		strangers: newStrangers(), rate: newAddressRate(c.RequestsPerSecond), metrics: newMetrics(),
+		strangers: newThrottle(strangerRate, strangerBurst),
+		rate:      newThrottle(c.RequestsPerSecond, int(2*c.RequestsPerSecond)+1),
+		metrics:   newMetrics(),
 	}
 	g.started = g.now()
 	var err error

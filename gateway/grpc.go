@@ -2,16 +2,18 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
@@ -28,44 +30,112 @@ func (g *Gateway) GRPC(creds credentials.TransportCredentials) *grpc.Server {
 		grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute}),
-		grpc.UnaryInterceptor(g.carryCaller),
 		grpc.UnknownServiceHandler(g.unknownCall),
 	}
 	if creds != nil {
 		options = append(options, grpc.Creds(creds))
 	}
 	s := grpc.NewServer(options...)
-	v1.RegisterSecretsServer(s, &secretsServer{g: g})
-	v1.RegisterPoliciesServer(s, &policiesServer{g: g})
-	v1.RegisterAccessServer(s, &accessServer{g: g})
-	v1.RegisterAuditServer(s, &auditServer{g: g})
-	v1.RegisterClusterServer(s, &clusterServer{g: g})
-	v1.RegisterHealthServer(s, &healthServer{g: g})
-	healthpb.RegisterHealthServer(s, health.NewServer())
+	d := doorway{ServiceRegistrar: s, g: g}
+	v1.RegisterSecretsServer(d, &secretsServer{g: g})
+	v1.RegisterPoliciesServer(d, &policiesServer{g: g})
+	v1.RegisterAccessServer(d, &accessServer{g: g})
+	v1.RegisterAuditServer(d, &auditServer{g: g})
+	v1.RegisterClusterServer(d, &clusterServer{g: g})
+	v1.RegisterHealthServer(d, &healthServer{g: g})
+	healthpb.RegisterHealthServer(d, &standardHealth{g: g})
 	if g.config.Reflection {
 		reflection.Register(s)
 	}
 	return s
 }
 
-// carryCaller puts the caller into the context, where the door looks for it. It
-// decides nothing: the door does, for every protocol alike.
-func (g *Gateway) carryCaller(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			slog.Error("call panicked", "method", info.FullMethod, "stack", string(debug.Stack()))
-			err = statusOf(problem(fault.New(fault.Internal, ""), ""))
+// doorway registers services so that a call is looked at before its message is
+// read: where an interceptor comes too late, because the message is decoded by
+// then. It decides nothing: the door does, for every protocol alike.
+type doorway struct {
+	grpc.ServiceRegistrar
+	g *Gateway
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (d doorway) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	service := *desc
+	service.Methods = slices.Clone(desc.Methods)
+	for i := range service.Methods {
+		m := &service.Methods[i]
+		n, ok := d.g.needs["/"+desc.ServiceName+"/"+m.MethodName]
+		if !ok { // the standard health service is not of our schema
+			n = &need{label: "unknown", open: true}
 		}
-	}()
-	who := g.callerFromGRPC(ctx)
-	if !g.rate.allow(who.source.Client, who.arrived) {
-		return nil, statusOf(problem(fault.New(fault.RateLimited, "too many requests from this address"), ""))
+		handle := m.Handler
+		m.Handler = func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (answer any, err error) {
+			defer func() {
+				if broken := recover(); broken != nil {
+					slog.Error("call panicked", "method", n.label, "type", fmt.Sprintf("%T", broken), "stack", string(debug.Stack()))
+					answer, err = nil, statusOf(problem(fault.New(fault.Internal, ""), ""))
+				}
+			}()
+			ctx = withCaller(ctx, d.g.callerFromGRPC(ctx))
+			if err := d.g.welcome(ctx, n); err != nil {
+				return nil, err
+			}
+			return handle(srv, ctx, func(message any) error { return d.g.read(ctx, n, message, decode) }, nil)
+		}
 	}
-	return handler(withCaller(ctx, who), req)
+	d.ServiceRegistrar.RegisterService(&service, impl)
+}
+
+// welcome refuses calls over the rate, and those that cannot be allowed because
+// nobody makes them.
+func (g *Gateway) welcome(ctx context.Context, n *need) error {
+	if err := g.crowd(ctx, n); err != nil || n.open {
+		return err
+	}
+	return g.refuseStranger(ctx, n)
+}
+
+// read decodes a message. What cannot be read, or is too large for its call, is
+// refused on record.
+func (g *Gateway) read(ctx context.Context, n *need, message any, decode func(any) error) error {
+	err := decode(message)
+	m, ok := message.(proto.Message)
+	bound := limitOf(n.method).body
+	switch {
+	case err != nil || !ok:
+		err = fault.New(fault.InvalidArgument, "the message is not what this call takes")
+	case int64(proto.Size(m)) > bound:
+		err = fault.Newf(fault.TooLarge, "the message may be %d bytes long at most", bound)
+	default:
+		return nil
+	}
+	if n.open {
+		return statusOf(problem(err, ""))
+	}
+	return g.turnAway(ctx, n, schema.InvalidRequest, err)
 }
 
 // unknownCall records and refuses calls of services or methods that do not exist.
 func (g *Gateway) unknownCall(_ any, stream grpc.ServerStream) error {
 	ctx := withCaller(stream.Context(), g.callerFromGRPC(stream.Context()))
-	return g.turnAway(ctx, &need{label: "unknown"}, schema.InvalidRequest, fault.New(fault.Unsupported, "there is no such call"))
+	n := &need{label: "unknown"}
+	if err := g.crowd(ctx, n); err != nil {
+		return err
+	}
+	return g.turnAway(ctx, n, schema.InvalidRequest, fault.New(fault.Unsupported, "there is no such call"))
+}
+
+// standardHealth is gRPC's own health service: serving means ready. Clients that
+// ask to be told of changes are told to ask again instead.
+type standardHealth struct {
+	healthpb.UnimplementedHealthServer
+	g *Gateway
+}
+
+// Check answers for the whole server, whatever service it is asked about.
+func (h *standardHealth) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if h.g.ready(ctx) != nil {
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+	}
+	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
 }

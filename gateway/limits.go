@@ -34,6 +34,7 @@ const (
 	maxMessageBytes   = 8<<20 + 64<<10 // gRPC: the largest body with its framing
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 60 * time.Second
+	writeTimeout      = 150 * time.Second // from the end of the header: reading, the longest deadline, and then some
 	idleTimeout       = 120 * time.Second
 	maxStreams        = 256 // concurrent calls per HTTP/2 connection
 )
@@ -49,7 +50,8 @@ func limitOf(method string) limit {
 func NewHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused and recorded like any other
+		ErrorLog:                     slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 }

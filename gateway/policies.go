@@ -27,22 +27,29 @@ const maxFileName = 256
 // call can be decided; a caller without a token does not get that far.
 func (s *policiesServer) ApplyPolicies(ctx context.Context, req *v1.ApplyPoliciesRequest) (*v1.ApplyPoliciesResponse, error) {
 	c := s.g.call(v1.Policies_ApplyPolicies_FullMethodName, req)
-	var parsed []*policies.Policy
-	if _, reason := s.g.identify(ctx, s.g.callerFrom(ctx)); reason == schema.Granted {
-		var err error
-		if parsed, err = parseFiles(req.GetFiles()); err != nil {
-			return nil, s.g.turnAway(ctx, c.need, schema.InvalidRequest, err)
-		}
+	if err := s.g.refuseStranger(ctx, c.need); err != nil {
+		return nil, err
 	}
-	s.g.applying.Lock()
-	defer s.g.applying.Unlock()
-	before, err := s.g.store.Policies.Current(ctx)
+	parsed, err := parseFiles(req.GetFiles())
+	if err != nil {
+		return nil, s.g.turnAway(ctx, c.need, schema.InvalidRequest, err)
+	}
+	seen, err := s.g.store.Policies.Current(ctx)
 	if err != nil {
 		return nil, s.g.turnAway(ctx, c.need, schema.Unavailable, err)
 	}
-	s.locate(&c, parsed, before)
+	s.locate(&c, parsed, seen)
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.ApplyPoliciesResponse, error) {
+		s.g.applying.Lock()
+		defer s.g.applying.Unlock()
 		a.count = len(parsed)
+		before, err := s.g.store.Policies.Current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(parsed, func(p *policies.Policy) bool { return exists(seen, p.Name) != exists(before, p.Name) }) {
+			return nil, fault.New(fault.Conflict, "a policy of the request was created or deleted meanwhile; try again")
+		}
 		after, err := s.apply(ctx, a, parsed)
 		if err != nil {
 			return nil, err
@@ -51,12 +58,17 @@ func (s *policiesServer) ApplyPolicies(ctx context.Context, req *v1.ApplyPolicie
 	})
 }
 
+func exists(m storage.PolicyManifest, name schema.Name) bool {
+	_, ok := m.Get(name)
+	return ok
+}
+
 // locate makes the call one about each policy: create where there is none of the
 // name, update otherwise.
 func (s *policiesServer) locate(c *call, parsed []*policies.Policy, now storage.PolicyManifest) {
 	for i, p := range parsed {
 		t := target{cap: c.need.cap, path: p.Name.Path()}
-		if _, exists := now.Get(p.Name); !exists {
+		if !exists(now, p.Name) {
 			t.cap = c.need.absent
 		}
 		if i == 0 {
@@ -234,9 +246,9 @@ func (s *policiesServer) ListPolicyRevisions(ctx context.Context, req *v1.ListPo
 
 func (s *policiesServer) DeletePolicy(ctx context.Context, req *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error) {
 	c := s.g.call(v1.Policies_DeletePolicy_FullMethodName, req)
-	s.g.applying.Lock()
-	defer s.g.applying.Unlock()
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.DeletePolicyResponse, error) {
+		s.g.applying.Lock()
+		defer s.g.applying.Unlock()
 		name, err := schema.ParseName(req.GetName())
 		if err != nil {
 			return nil, err

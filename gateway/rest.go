@@ -3,10 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -54,6 +57,7 @@ func (g *Gateway) Handler() (http.Handler, error) {
 // front checks a REST request before the mux sees it.
 func (g *Gateway) front(mux http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer survive(w)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if r.URL.Path == "/v1/openapi.json" && r.Method == http.MethodGet {
@@ -64,15 +68,15 @@ func (g *Gateway) front(mux http.Handler) http.Handler {
 		who := g.callerFromHTTP(r)
 		r = r.WithContext(withCaller(r.Context(), who))
 		w.Header().Set("X-Request-Id", who.request)
-		if !g.rate.allow(who.source.Client, who.arrived) {
-			writeProblem(w, problem(fault.New(fault.RateLimited, "too many requests from this address"), ""))
+		if err := g.crowd(r.Context(), &need{label: "unknown"}); err != nil {
+			writeProblem(w, problemOf(err))
 			return
 		}
-		if r.URL.Path == "/v1/metrics" && r.Method == http.MethodGet {
+		if r.URL.Path == "/v1/metrics" && r.Method == http.MethodGet && r.URL.RawQuery == "" {
 			g.serveMetrics(w, r)
 			return
 		}
-		if err := g.admit(r, who); err != nil {
+		if err := g.admit(w.Header(), r); err != nil {
 			writeProblem(w, problemOf(err))
 			return
 		}
@@ -80,14 +84,24 @@ func (g *Gateway) front(mux http.Handler) http.Handler {
 	})
 }
 
+// survive answers in place of a handler that panicked outside the door. What it
+// panicked with may hold something of the request and is not logged.
+func survive(w http.ResponseWriter) {
+	if broken := recover(); broken != nil {
+		slog.Error("request panicked", "type", fmt.Sprintf("%T", broken), "stack", string(debug.Stack()))
+		writeProblem(w, problem(fault.New(fault.Internal, ""), ""))
+	}
+}
+
 // admit refuses what names no call, or has something beside it. Refusals are
-// recorded like any other.
-func (g *Gateway) admit(r *http.Request, who *caller) error {
+// recorded like any other. Nothing of a body is read before its sender is known.
+func (g *Gateway) admit(answer http.Header, r *http.Request) error {
 	route, allowed := g.find(r.Method, r.URL.Path)
 	if route == nil {
 		kind, detail := fault.NotFound, "there is no such call; /v1/openapi.json lists them all"
 		if len(allowed) > 0 {
 			kind, detail = fault.Unsupported, "this path takes "+strings.Join(allowed, ", ")
+			answer.Set("Allow", strings.Join(allowed, ", "))
 		}
 		return g.turnAway(r.Context(), &need{label: "unknown"}, schema.InvalidRequest, fault.New(kind, detail))
 	}
@@ -98,8 +112,20 @@ func (g *Gateway) admit(r *http.Request, who *caller) error {
 		}
 		return g.turnAway(r.Context(), route.need, reason, fault.New(kind, detail))
 	}
-	if route.body && !isJSON(r.Header.Get("Content-Type")) {
-		return g.turnAway(r.Context(), route.need, schema.InvalidRequest, fault.New(fault.InvalidArgument, "send the body as application/json"))
+	if len(r.TransferEncoding) > 0 {
+		// A length beside chunks is how requests are smuggled, and net/http drops
+		// the length before anyone sees it. No call here needs chunks.
+		answer.Set("Connection", "close")
+		return g.turnAway(r.Context(), route.need, schema.InvalidRequest, fault.New(fault.InvalidArgument, "send the body with a Content-Length, not in chunks"))
+	}
+	if !route.body {
+		return nil
+	}
+	if err := g.refuseStranger(r.Context(), route.need); err != nil {
+		return err
+	}
+	if !isJSON(r.Header) {
+		return wrongMedia(g.turnAway(r.Context(), route.need, schema.InvalidRequest, fault.New(fault.Unsupported, "send the body as application/json")))
 	}
 	bound := limitOf(route.need.method).body
 	if r.ContentLength > bound {
@@ -109,16 +135,23 @@ func (g *Gateway) admit(r *http.Request, who *caller) error {
 	return nil
 }
 
+// wrongMedia gives an answer of the kind "unsupported" the status that HTTP has
+// for media types.
+func wrongMedia(err error) error {
+	p := problemOf(err)
+	if p.GetKind() != string(fault.Unsupported) {
+		return err
+	}
+	p.Status = http.StatusUnsupportedMediaType
+	return statusOf(p)
+}
+
 // turnAway records and answers a request that never became a call: why says what
 // the caller sees, if he has a valid token.
 func (g *Gateway) turnAway(ctx context.Context, n *need, reason schema.Reason, why error) error {
-	who := g.callerFrom(ctx)
-	a := &act{caller: who, entry: &audit.Entry{
-		Request: who.request, Decision: schema.NewDecisionID(), Method: n.label, Source: who.source,
-		Call: schema.Call{Capability: n.cap, Context: schema.Context{Time: who.arrived, Source: who.source.Client}},
-	}}
+	a := g.begin(ctx, n.label, n.cap)
 	g.metrics.arrived()
-	principal, identified := g.identify(ctx, who)
+	principal, identified := g.identify(ctx, a.caller)
 	a.entry.Call.Principal = principal
 	if identified != schema.Granted {
 		return g.answer(a, g.refuse(ctx, a, identified, ""))
@@ -128,6 +161,15 @@ func (g *Gateway) turnAway(ctx context.Context, n *need, reason schema.Reason, w
 		return g.answer(a, failed)
 	}
 	return g.answer(a, why)
+}
+
+// refuseStranger turns away a caller without a valid token before anything of his
+// request is parsed. The door asks again: only its answer admits.
+func (g *Gateway) refuseStranger(ctx context.Context, n *need) error {
+	if _, reason := g.identify(ctx, g.callerFrom(ctx)); reason == schema.Granted {
+		return nil
+	}
+	return g.turnAway(ctx, n, schema.Unauthenticated, fault.Unauthenticated)
 }
 
 // restError answers with the problem that the door made. An error without one
@@ -204,8 +246,12 @@ func (m *rawMarshaler) NewEncoder(w io.Writer) runtime.Encoder {
 	})
 }
 
-func isJSON(contentType string) bool {
-	kind, _, err := mime.ParseMediaType(contentType)
+func isJSON(h http.Header) bool {
+	given := h.Values("Content-Type")
+	if len(given) != 1 {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(given[0])
 	return err == nil && kind == "application/json"
 }
 

@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"context"
-	"slices"
 
 	"github.com/heroctl/heroctl/schema"
-	"github.com/heroctl/heroctl/schema/fault"
 	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
 	"github.com/heroctl/heroctl/storage"
 )
@@ -19,15 +17,12 @@ var (
 
 func (s *accessServer) CreateRole(ctx context.Context, req *v1.CreateRoleRequest) (*v1.Role, error) {
 	c := s.g.call(v1.Access_CreateRole_FullMethodName, req)
+	var err error
+	if c.hand, err = parseNames(req.GetRole().GetPolicies()); err != nil {
+		return nil, s.g.turnAway(ctx, c.need, schema.InvalidPath, err)
+	}
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.Role, error) {
-		names, err := parseNames(req.GetRole().GetPolicies())
-		if err != nil {
-			return nil, err
-		}
-		if err := s.g.mayAttach(ctx, a, names); err != nil {
-			return nil, err
-		}
-		r, err := s.g.store.Identities.CreateRole(ctx, a.permit, storage.NewRole{Description: req.GetRole().GetDescription(), Policies: names})
+		r, err := s.g.store.Identities.CreateRole(ctx, a.permit, storage.NewRole{Description: req.GetRole().GetDescription(), Policies: c.hand})
 		return roleToWire(r), err
 	})
 }
@@ -84,21 +79,6 @@ func (s *accessServer) DeleteRole(ctx context.Context, req *v1.DeleteRoleRequest
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.DeleteRoleResponse, error) {
 		return &v1.DeleteRoleResponse{}, s.g.store.Identities.DeleteRole(ctx, a.permit)
 	})
-}
-
-// mayAttach refuses to attach policies that the caller neither holds nor may
-// bind: nobody hands out what he does not have.
-func (g *Gateway) mayAttach(ctx context.Context, a *act, names []schema.Name) error {
-	held := a.entry.Call.Principal.Policies
-	for _, name := range names {
-		if slices.Contains(held, name.String()) {
-			continue
-		}
-		if decision, _ := g.check(ctx, a, target{policyBind, name.Path()}); !decision.Allow {
-			return fault.New(fault.Denied, "attaching a policy that you do not hold yourself needs policy:bind on it")
-		}
-	}
-	return nil
 }
 
 func parseNames(texts []string) ([]schema.Name, error) {

@@ -126,7 +126,7 @@ func (r *route) flaw(req *http.Request) string {
 		}
 	}
 	switch {
-	case !r.body && (req.ContentLength > 0 || len(req.TransferEncoding) > 0):
+	case !r.body && req.ContentLength != 0 && len(req.TransferEncoding) == 0:
 		return "this call takes no body"
 	case req.Header.Get("Content-Encoding") != "":
 		return "send the body as it is, without Content-Encoding"
