@@ -161,12 +161,36 @@ func (m manifest) with(s *Store, changed []entryRecord) (manifest, []Put, error)
 		next.root.Pages[n] = digest
 		puts = append(puts, Put{Key: key(kindPolicyPage, s.blindDigest("policy-page", digest)), Value: sealed})
 	}
-	if err := next.index(); err != nil {
+	if err := next.replace(m.live, changed); err != nil {
 		return manifest{}, nil, err
 	}
 	next.root.Set = setDigest(next.live)
 	return next, puts, nil
 }
+
+// replace makes the list of policies in force from the one before.
+func (m *manifest) replace(before []PolicyEntry, changed []entryRecord) error {
+	names := make(map[string]bool, len(changed))
+	for _, r := range changed {
+		names[r.Name] = true
+		e, err := r.entry()
+		if err != nil {
+			return err
+		}
+		if !e.Deleted {
+			m.live = append(m.live, e)
+		}
+	}
+	for _, e := range before {
+		if !names[e.Name.String()] {
+			m.live = append(m.live, e)
+		}
+	}
+	slices.SortFunc(m.live, byName)
+	return nil
+}
+
+func byName(a, b PolicyEntry) int { return strings.Compare(a.Name.String(), b.Name.String()) }
 
 // index collects the policies in force from the pages.
 func (m *manifest) index() error {
@@ -181,7 +205,7 @@ func (m *manifest) index() error {
 			}
 		}
 	}
-	slices.SortFunc(m.live, func(a, b PolicyEntry) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+	slices.SortFunc(m.live, byName)
 	return nil
 }
 

@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -78,24 +80,19 @@ func (n *names) merge() []schema.Path {
 	if len(n.pending) == 0 {
 		return n.sorted
 	}
-	var added []schema.Path
-	for path, add := range n.pending {
-		if add {
-			added = append(added, path)
+	changed := slices.SortedFunc(maps.Keys(n.pending), comparePaths)
+	merged, rest := make([]schema.Path, 0, len(n.sorted)+len(changed)), n.sorted
+	for _, path := range changed {
+		at, found := slices.BinarySearchFunc(rest, path, comparePaths)
+		merged, rest = append(merged, rest[:at]...), rest[at:]
+		if found {
+			rest = rest[1:]
+		}
+		if n.pending[path] {
+			merged = append(merged, path)
 		}
 	}
-	slices.SortFunc(added, comparePaths)
-	merged := make([]schema.Path, 0, len(n.sorted)+len(added))
-	for _, path := range n.sorted {
-		if _, changed := n.pending[path]; changed {
-			continue
-		}
-		for len(added) > 0 && comparePaths(added[0], path) < 0 {
-			merged, added = append(merged, added[0]), added[1:]
-		}
-		merged = append(merged, path)
-	}
-	n.sorted, n.pending = append(merged, added...), map[schema.Path]bool{}
+	n.sorted, n.pending = append(merged, rest...), map[schema.Path]bool{}
 	return n.sorted
 }
 
@@ -123,12 +120,7 @@ func (n *names) load(ctx context.Context) error {
 		cancel()
 		return err
 	}
-	byID := map[crypto.ID]schema.Path{}
-	err = s.scanAll(ctx, key(kindName), func(item Item) error {
-		path, err := n.open(item)
-		byID[crypto.ID(item.Key[1:])] = path
-		return err
-	})
+	byID, err := n.scan(ctx)
 	if err != nil {
 		cancel()
 		return err
@@ -146,6 +138,40 @@ func (n *names) load(ctx context.Context) error {
 		n.follow(watch, events)
 	})
 	return nil
+}
+
+// scan reads every name record. Opening them is most of the work, and is shared
+// among the processors.
+func (n *names) scan(ctx context.Context) (map[crypto.ID]schema.Path, error) {
+	byID := map[crypto.ID]schema.Path{}
+	var after []byte
+	for {
+		items, err := n.store.kv.Scan(ctx, key(kindName), after, scanPage)
+		if err != nil {
+			return nil, err
+		}
+		paths, errs := make([]schema.Path, len(items)), make([]error, len(items))
+		var open sync.WaitGroup
+		workers := runtime.GOMAXPROCS(0)
+		for worker := range workers {
+			open.Go(func() {
+				for i := worker; i < len(items); i += workers {
+					paths[i], errs[i] = n.open(items[i])
+				}
+			})
+		}
+		open.Wait()
+		for i, item := range items {
+			if errs[i] != nil {
+				return nil, errs[i]
+			}
+			byID[crypto.ID(item.Key[1:])] = paths[i]
+		}
+		if len(items) < scanPage {
+			return byID, nil
+		}
+		after = items[len(items)-1].Key
+	}
 }
 
 // follow applies events until the watch ends or the index cannot be kept.

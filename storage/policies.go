@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -170,14 +169,6 @@ func checkChanges(permits []permit.Permit, changes []PolicyChange) error {
 // plan checks the permits and conditions of the changes against the manifest and
 // returns the new entries of those policies that do change.
 func (m manifest) plan(permits []permit.Permit, changes []PolicyChange) ([]entryRecord, error) {
-	folds := map[string]string{}
-	for _, page := range m.pages {
-		for _, e := range page {
-			if !e.Deleted {
-				folds[strings.ToLower(e.Name)] = e.Name
-			}
-		}
-	}
 	var entries []entryRecord
 	for i, c := range changes {
 		old, _ := m.find(c.Name)
@@ -191,7 +182,7 @@ func (m manifest) plan(permits []permit.Permit, changes []PolicyChange) ([]entry
 		if c.IfVersion != 0 && (!live || c.IfVersion != old.Version) {
 			return nil, fault.New(fault.Conflict, "a policy's present revision is not the one expected; read it and try again")
 		}
-		if other, taken := folds[c.Name.Fold()]; taken && other != c.Name.String() {
+		if !live && slices.ContainsFunc(m.live, func(e PolicyEntry) bool { return strings.EqualFold(e.Name.String(), c.Name.String()) }) {
 			return nil, fault.New(fault.Conflict, "another policy's name differs from this one only by upper and lower case")
 		}
 		e := entryRecord{Name: c.Name.String(), Version: old.Version + 1, Deleted: c.Delete, Builtin: c.Builtin,
@@ -282,212 +273,4 @@ func (s *Policies) revisionKey(e entryRecord) ([]byte, error) {
 func (s *Policies) nameID(name string) []byte {
 	id := s.store.keys.Blind("policy", crypto.ID{}, name)
 	return id[:]
-}
-
-// ManifestAt returns the policy set of a digest, in force now or in the past, so
-// that a recorded decision can be explained and made again. It needs
-// audit:explain. Its Revision is that of the set's last time in force.
-func (s *Policies) ManifestAt(ctx context.Context, p permit.Permit, set schema.Digest) (PolicyManifest, error) {
-	if !p.Allows(auditExplain) {
-		return PolicyManifest{}, errNoPermit
-	}
-	item, err := s.store.kv.Get(ctx, key(kindPolicySet, s.store.blindDigest("policy-set", set)))
-	if absent(err) {
-		return PolicyManifest{}, fault.New(fault.NotFound, "no policy set with this digest was ever in force")
-	}
-	if err != nil {
-		return PolicyManifest{}, fmt.Errorf("read policy set: %w", err)
-	}
-	root, err := unseal[rootRecord](s.store.keys, setLabel(set), item.Value)
-	if err != nil {
-		return PolicyManifest{}, fmt.Errorf("open policy set: %w", err)
-	}
-	m, err := s.store.loadManifest(ctx, root, item.Revision)
-	return m.public(), err
-}
-
-// Text returns a policy text by its digest, of any revision. It needs
-// audit:explain, or policy:describe on a policy that has or had the text.
-func (s *Policies) Text(ctx context.Context, p permit.Permit, digest schema.Digest) ([]byte, error) {
-	if !p.Allows(auditExplain) {
-		history, err := s.History(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(history, func(e PolicyEntry) bool { return e.Digest == digest }) {
-			return nil, errNoText
-		}
-	}
-	return s.text(ctx, digest)
-}
-
-var errNoText = fault.New(fault.NotFound, "there is no policy text with this digest")
-
-func (s *Policies) text(ctx context.Context, digest schema.Digest) ([]byte, error) {
-	item, err := s.store.kv.Get(ctx, key(kindPolicyText, s.store.blindDigest("policy-text", digest)))
-	if absent(err) {
-		return nil, errNoText
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read policy text: %w", err)
-	}
-	text, err := s.store.keys.Open(textLabel(digest), item.Value)
-	if err == nil && schema.DigestOf(text) != digest {
-		err = fault.New(fault.Integrity, "a policy text does not have its digest")
-	}
-	return text, err
-}
-
-// Describe returns a revision of a policy with its text, 0 being the one in
-// force. It needs policy:describe.
-func (s *Policies) Describe(ctx context.Context, p permit.Permit, v schema.Version) (PolicyEntry, []byte, error) {
-	history, err := s.History(ctx, p)
-	if err != nil {
-		return PolicyEntry{}, nil, err
-	}
-	e := history[0]
-	if v != 0 {
-		if v > e.Version {
-			return PolicyEntry{}, nil, fault.New(fault.NotFound, "the policy has no such revision")
-		}
-		e = history[e.Version-v]
-	}
-	if e.Deleted {
-		return PolicyEntry{}, nil, errNoPolicy
-	}
-	text, err := s.text(ctx, e.Digest)
-	return e, text, err
-}
-
-// History returns every revision of a policy, newest first, also of a deleted
-// one. It needs policy:describe.
-func (s *Policies) History(ctx context.Context, p permit.Permit) ([]PolicyEntry, error) {
-	path, ok := p.Path(policyDescribe)
-	if !ok {
-		return nil, errNoPermit
-	}
-	name, err := schema.ParseName(path.String())
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	last, ok := m.find(name)
-	if !ok {
-		return nil, errNoPolicy
-	}
-	return s.history(ctx, last)
-}
-
-// history follows a policy's revisions back from the last one.
-func (s *Policies) history(ctx context.Context, last entryRecord) ([]PolicyEntry, error) {
-	e, err := last.entry()
-	all := []PolicyEntry{e}
-	for at := last; err == nil && at.Version > 1; {
-		var k []byte
-		if k, err = s.revisionKey(entryRecord{Name: at.Name, Version: at.Version - 1, Decision: at.Before}); err != nil {
-			break
-		}
-		var item Item
-		if item, err = s.store.kv.Get(ctx, k); err != nil {
-			break
-		}
-		if at, err = unseal[entryRecord](s.store.keys, revisionLabel(at.Name, at.Version-1), item.Value); err != nil {
-			break
-		}
-		e, err = at.entry()
-		all = append(all, e)
-	}
-	if absent(err) {
-		err = fault.New(fault.Integrity, "a revision of the policy is missing")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read policy history: %w", err)
-	}
-	return all, nil
-}
-
-// PolicyQuery selects a page of policies, in name order.
-type PolicyQuery struct {
-	After schema.Name
-	Limit int // 1 to MaxPage; 0 for DefaultPage
-}
-
-// PolicyItem is one visible policy.
-type PolicyItem struct {
-	Name  schema.Name
-	Entry *PolicyEntry // nil unless the caller may describe the policy
-}
-
-// PolicyPage is a page of visible policies.
-type PolicyPage struct {
-	Items []PolicyItem
-	More  bool
-	Set   schema.Digest
-}
-
-// List returns the policies in force that the permit's filter shows. It needs
-// policy:list.
-func (s *Policies) List(ctx context.Context, p permit.Permit, q PolicyQuery) (PolicyPage, error) {
-	filter, ok := p.Filter(policyList)
-	if !ok {
-		return PolicyPage{}, errNoPermit
-	}
-	limit, err := pageSize(q.Limit)
-	if err != nil {
-		return PolicyPage{}, err
-	}
-	m, err := s.Current(ctx)
-	if err != nil {
-		return PolicyPage{}, err
-	}
-	page := PolicyPage{Set: m.Set}
-	for _, e := range m.Entries {
-		if e.Name.String() <= q.After.String() || !filter.Visible(e.Name.Path()) {
-			continue
-		}
-		if len(page.Items) == limit {
-			page.More = true
-			break
-		}
-		item := PolicyItem{Name: e.Name}
-		if filter.Has("describe", e.Name.Path()) {
-			item.Entry = &e
-		}
-		page.Items = append(page.Items, item)
-	}
-	return page, nil
-}
-
-// Changed returns a channel that receives after the policy set may have changed,
-// also through another server on the same store. It never holds more than one
-// notice. It is closed when ctx or the store ends, or when changes were missed:
-// call it again, then Current.
-func (s *Policies) Changed(ctx context.Context) (<-chan struct{}, error) {
-	from, err := s.store.Revision(ctx)
-	if err != nil {
-		return nil, err
-	}
-	watch, cancel := context.WithCancel(s.store.running)
-	events, err := s.store.kv.Watch(watch, key(kindPolicyHead), from)
-	if err != nil {
-		cancel()
-		return nil, errors.Join(fault.Unavailable, err)
-	}
-	stop := context.AfterFunc(ctx, cancel)
-	notices := make(chan struct{}, 1)
-	s.store.watches.Go(func() {
-		defer close(notices)
-		defer stop()
-		defer cancel()
-		for range events {
-			select {
-			case notices <- struct{}{}:
-			default:
-			}
-		}
-	})
-	return notices, nil
 }
