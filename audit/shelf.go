@@ -291,7 +291,7 @@ func missing(err error, segment, sequence uint64) error {
 }
 
 // errPlaced marks an error that names its place already.
-var errPlaced = errors.New("placed")
+var errPlaced = errors.New("read the trail")
 
 // damaged names the place of an integrity fault and passes on all others. A
 // sequence of zero is the segment as a whole.
