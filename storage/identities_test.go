@@ -2,10 +2,8 @@ package storage_test
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heroctl/heroctl/crypto"
 	"github.com/heroctl/heroctl/engine/permit"
