@@ -97,7 +97,9 @@ func (a *attached) matched(ids []uint32, r schema.Resource, path schema.Path) []
 	return a.tables[r].root.match(ids, path)
 }
 
-// decide answers a call whose principal has this set attached.
+// decide answers a call whose principal has this set attached. An answer may be kept
+// because no block reads more of the input than its path: a block that read the clock or
+// the address would have to be asked each time.
 func (a *attached) decide(ctx context.Context, c schema.Call) *verdict {
 	t := a.tables[c.Capability.Resource]
 	if a.engine.config.NoMemo {

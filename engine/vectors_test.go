@@ -55,8 +55,14 @@ func (v vector) parse(t *testing.T) (list []*policies.Policy, names []string) {
 }
 
 func TestVectors(t *testing.T) {
-	asked := 0
-	for _, v := range readVectors(t) {
+	asked, step := 0, 1
+	if testing.Short() {
+		step = 20
+	}
+	for i, v := range readVectors(t) {
+		if i%step != 0 {
+			continue
+		}
 		list, names := v.parse(t)
 		e := mustActivate(t, Config{}, list)
 		for verb, want := range v.Allowed {
@@ -67,7 +73,7 @@ func TestVectors(t *testing.T) {
 			asked++
 		}
 	}
-	if asked < 10000 {
-		t.Errorf("only %d questions asked", asked)
+	if want := 4 * 3000 / step; asked != want {
+		t.Errorf("%d questions asked; want %d", asked, want)
 	}
 }

@@ -264,10 +264,6 @@ func (p *parser) literal(expr hclsyntax.Expression, what string) (string, bool) 
 		p.missing(expr.Range(), what+" is a quoted string", `write it between double quotes, with no ${…}, variable or function`)
 		return "", false
 	}
-	if at := template.SrcRange.Start.Byte; at >= len(p.text) || p.text[at] != '"' {
-		p.report(template.SrcRange, what+" is a quoted string", "write it between double quotes on one line, not as a heredoc")
-		return "", false
-	}
 	var text strings.Builder
 	for _, part := range template.Parts {
 		value, ok := part.(*hclsyntax.LiteralValueExpr)

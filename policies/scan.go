@@ -29,7 +29,10 @@ func scan(file string, text []byte) (tokens hclsyntax.Tokens, diags Diagnostics,
 	if diags = scanRunes(file, text); len(diags) > 0 && diags[0].Summary == notUTF8 {
 		return nil, diags, false
 	}
-	if at := scanBytes(text); at >= 0 {
+	if at, heredoc := scanBytes(text); heredoc {
+		return nil, append(diags, Diagnostic{Span: spanAt(file, text, at), Severity: Error, Summary: "a heredoc is not allowed",
+			Detail: `write a text between double quotes on one line, with \n for a line feed`}), false
+	} else if at >= 0 {
 		return nil, append(diags, tooDeep(spanAt(file, text, at))), false
 	}
 	tokens, _ = hclsyntax.LexConfig(text, file, hcl.InitialPos) // the parser reports what the lexer finds
@@ -70,10 +73,11 @@ func unsafeRune(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u200b' || r == '\ufeff' || r == '\u2028' || r == '\u2029'
 }
 
-// scanBytes returns where the text is clearly nested too deeply, or -1. It refuses a
-// bomb before the lexer makes a token of each of its bytes. It knows comments and quoted
-// strings; what else it takes for an operator, a policy has no use for.
-func scanBytes(text []byte) int {
+// scanBytes returns where the text is clearly nested too deeply, or where a heredoc
+// begins, or -1. It refuses a bomb before the lexer makes a token of each of its bytes. It
+// knows comments and quoted strings; what else it takes for an operator, a policy has no
+// use for.
+func scanBytes(text []byte) (at int, heredoc bool) {
 	depth, operators := 0, 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
@@ -90,14 +94,19 @@ func scanBytes(text []byte) int {
 			depth++
 		case '}', ']', ')':
 			depth = max(0, depth-1)
-		case '!', '-', '+', '*', '%', '?', ':', '&', '|', '<', '>', '^', '~', '.', '$':
+		case '<':
+			if bytes.HasPrefix(text[i:], []byte("<<")) {
+				return i, true
+			}
+			operators++
+		case '!', '-', '+', '*', '%', '?', ':', '&', '|', '>', '^', '~', '.', '$':
 			operators++
 		}
 		if depth > MaxDepth || operators > MaxDepth {
-			return i
+			return i, false
 		}
 	}
-	return -1
+	return -1, false
 }
 
 // commentEnd returns the length of the comment at the start of the text, or 0.

@@ -1,8 +1,5 @@
 policy "a" {
-  description = <<EOT
-two
-lines
-EOT
+  description = upper("x")
 
   secret {
     path         = "prod/${1 + 1}"

@@ -1,0 +1,6 @@
+policy "a" {
+  description = <<EOT
+two
+lines
+EOT
+}
