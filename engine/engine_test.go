@@ -242,7 +242,7 @@ func TestNewPolicyReachesThoseWhoNamedIt(t *testing.T) {
 
 func TestActivateRefusesWhatDoesNotAgree(t *testing.T) {
 	e := mustActivate(t, Config{}, mustParse(t, readProd))
-	if err := e.Break(strings.Replace(string(policies.Main), "rank == top", "rank != top", 1)); err != nil {
+	if err := e.Break(strings.Replace(string(policies.Main()), "rank == top", "rank != top", 1)); err != nil {
 		t.Fatal(err)
 	}
 	set, _ := e.Set()

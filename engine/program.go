@@ -30,7 +30,7 @@ type compiler struct {
 }
 
 func newCompiler() compiler {
-	main, err := parseMain(string(policies.Main))
+	main, err := parseMain(string(policies.Main()))
 	if err != nil {
 		panic("engine: main module: " + err.Error())
 	}

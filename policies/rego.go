@@ -10,11 +10,12 @@ import (
 	"github.com/heroctl/heroctl/schema"
 )
 
-// Main is the Rego module that decides; it is the same for every set. Its answer is
-// data.heroctl.authz.answer.
-//
 //go:embed authz.rego
-var Main []byte
+var mainModule string
+
+// Main returns the Rego module that decides; it is the same for every set. Its answer
+// is data.heroctl.authz.answer.
+func Main() []byte { return []byte(mainModule) }
 
 // MainFile is the name under which CompileRego returns Main.
 const MainFile = "authz.rego"
@@ -26,7 +27,7 @@ const MainFile = "authz.rego"
 //
 // The same set gives the same bytes.
 func CompileRego(s *Set) map[string][]byte {
-	files := map[string][]byte{MainFile: Main}
+	files := map[string][]byte{MainFile: Main()}
 	for _, p := range s.sorted {
 		files[p.ModuleFile()] = p.Module()
 	}

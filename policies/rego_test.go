@@ -46,8 +46,8 @@ func TestStrict(t *testing.T) {
 			checkModule(t, p)
 		}
 	}
-	formatted, err := format.Source(MainFile, Main)
-	if err != nil || !bytes.Equal(formatted, Main) {
+	formatted, err := format.Source(MainFile, Main())
+	if err != nil || !bytes.Equal(formatted, Main()) {
 		t.Errorf("the main module is not in the layout of opa fmt: %v; want\n%s", err, formatted)
 	}
 }
