@@ -15,7 +15,7 @@
 // On disk a record is sealed and lies in a segment, a file with a key of its own.
 // Sealing is storage only: the hash is over the record's canonical bytes, the
 // JSON that Record.JSON returns, so that proofs and exports outlive every key.
-// FORMAT.md draws the files.
+// FORMAT.md draws the files and says what a start does.
 //
 // If the trail cannot take a record, Append says so within five seconds and the
 // door refuses the request; when the disk recovers, so does the trail.

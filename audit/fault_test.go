@@ -113,7 +113,7 @@ func (l *ledger) copy() map[schema.DecisionID]bool {
 // never leaves a checkpoint ahead of the trail.
 func TestPowerCut(t *testing.T) {
 	rng := seed(t)
-	rounds := 40
+	rounds := 25
 	if testing.Short() {
 		rounds = 10
 	}
@@ -218,7 +218,7 @@ func sweep(t *testing.T, mode Durability, n int64, lasting bool) bool {
 	on.Store(true)
 	book := newLedger()
 	tr, err := Open(ctx, r.cfg)
-	for i := 0; err == nil && i < 12; i++ {
+	for i := 0; err == nil && i < 7; i++ {
 		intent, outcome := update("alice", fmt.Sprintf("prod/db-%d", i), schema.Revision(i+1))
 		outcome.Decision = schema.NewDecisionID() // so that the ledger tells them apart
 		if book.append(tr, intent) == nil {

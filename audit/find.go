@@ -249,9 +249,9 @@ func (t *Trail) Input(ctx context.Context, r Record) (schema.Input, error) {
 
 // definition finds the names behind the digest that r refers to. Any definition
 // of the digest will do, since the names can be checked against it; the one in
-// the record's own segment is always there.
+// the record's own segment is always there, so a lagging index is not waited for.
 func (t *Trail) definition(ctx context.Context, r Record) ([]string, error) {
-	if t.index != nil && t.index.wait(ctx, r.Sequence, true) == nil {
+	if t.index != nil {
 		id := t.index.keys.Blind("audit-list", crypto.ID{}, r.Attached.String())
 		postings, err := t.index.all(ctx, sourceKey(sourceList, id), 1)
 		if err != nil {

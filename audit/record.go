@@ -84,7 +84,9 @@ const (
 // result is that of a record with the given outcome.
 func (r Record) result() Result {
 	switch {
-	case !r.Result.Allow && r.Kind != KindEvent:
+	case r.Kind == KindEvent && r.Outcome.Code == "":
+		return ResultAllow
+	case r.Kind != KindEvent && !r.Result.Allow:
 		return ResultDeny
 	case r.Outcome.Code == "":
 		return ResultUnknown

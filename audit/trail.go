@@ -43,7 +43,7 @@ type Config struct {
 
 	Index        storage.KV       // the index, and nothing else; nil: Find and ByDecision answer unsupported
 	Now          func() time.Time // nil: time.Now
-	SegmentBytes int64            // a segment this long is closed; zero: 32 MiB
+	SegmentBytes int64            // a segment this long is closed; zero: 16 MiB
 	Queue        int              // entries that may wait for the writer; zero: 8192
 	Logger       *slog.Logger     // for the operator; nil: nothing is logged
 
@@ -75,7 +75,7 @@ func (c *Config) defaults() {
 		c.Now = time.Now
 	}
 	if c.SegmentBytes == 0 {
-		c.SegmentBytes = 32 << 20
+		c.SegmentBytes = 16 << 20
 	}
 	if c.Queue == 0 {
 		c.Queue = 8192

@@ -33,10 +33,10 @@ type Report struct {
 // the chain and the tree with the signed checkpoint in its file. The error is for
 // a disk that does not answer; what is wrong with the trail is in the report.
 func (t *Trail) Verify(ctx context.Context) (Report, error) {
-	t.mu.Lock()
+	cp, found, err := readCheckpoint(t.cfg.FS, t.cfg.Checkpoint, t.cfg.Keys)
+	t.mu.Lock() // after the checkpoint was read: it may not be ahead of what is walked
 	v := &verification{t: t, want: t.durable}
 	t.mu.Unlock()
-	cp, found, err := readCheckpoint(t.cfg.FS, t.cfg.Checkpoint, t.cfg.Keys)
 	switch {
 	case fault.KindOf(err) == fault.Integrity:
 		v.missing(0, 0, fault.Detail(err))
