@@ -39,6 +39,7 @@ var importTable = map[string][]string{
 	"gateway":             {"engine", "policies", "audit", "storage", "engine/permit", "schema"},
 	"gateway/client":      {"schema"},
 	"examples":            {},
+	"e2e":                 {}, // tests of the program as a process
 	"cmd/heroctl":         {"schema", "crypto", "engine", "storage", "policies", "audit", "gateway", "examples", "storage/pebble", "storage/memory", "gateway/client", "engine/permit"},
 }
 
@@ -243,6 +244,7 @@ func TestImportGuardsCatch(t *testing.T) {
 		"engine/permit/a.go":       file(``),
 		"policies/a.go":            file(``),
 		"examples/examples.go":     file(``),
+		"e2e/doc.go":               file(``),
 	})
 	want := []string{
 		"cmd/heroctl: the table has a row and there is no such folder",

@@ -1,0 +1,141 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
+)
+
+const (
+	writersInLoop = 4
+	deepEvery     = 50
+)
+
+// TestKill kills a server with signal 9, again and again, while it is written to,
+// and compares what the next one holds with what was acknowledged.
+func TestKill(t *testing.T) {
+	cycles := *cyclesFlag
+	if cycles == 0 {
+		cycles = 200
+		if testing.Short() {
+			cycles = 12
+		}
+	}
+	h, l := newHost(t), newLoop(t, seed(t))
+	l.prepare(h)
+	began := time.Now()
+	for i := 1; i <= cycles; i++ {
+		l.cycle(h, i%deepEvery == 0)
+		if t.Failed() {
+			t.Fatalf("in cycle %d", i)
+		}
+	}
+	t.Logf("%d cycles in %.1f s, %d changes acknowledged; ready after: median %v, slowest %v",
+		cycles, time.Since(began).Seconds(), l.changes(), l.startTime(0.5), l.startTime(1))
+	last := h.start()
+	l.compare(context.Background(), h, last, true)
+	last.kill()
+	verifyOffline(t, h)
+	findCanaries(t, h, l)
+}
+
+// loop is the writers and what they know, from server to server.
+type loop struct {
+	t       *testing.T
+	rng     *rand.Rand
+	writers []*writer
+	shared  *shared
+	starts  []time.Duration
+	since   time.Time // when the last cycle began
+}
+
+func newLoop(t *testing.T, seed int64) *loop {
+	l := &loop{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 0)),
+		shared: &shared{path: "kill/" + nameCanary + "-shared", sent: map[string]bool{}, ack: map[uint32]string{}}}
+	for n := range writersInLoop {
+		l.writers = append(l.writers, newWriter(n+1, seed, l.shared))
+	}
+	return l
+}
+
+// prepare makes the writers' users and tokens, and the shared secret.
+func (l *loop) prepare(h *host) {
+	s := h.start()
+	defer s.stop()
+	ctx, c := context.Background(), s.client(h.admin)
+	for _, w := range l.writers {
+		_, err := c.Access().CreateUser(ctx, &v1.CreateUserRequest{Name: w.user})
+		must(l.t, err)
+		made, err := c.Access().CreateToken(ctx, &v1.CreateTokenRequest{User: w.user, Roles: []string{"admin"}})
+		must(l.t, err)
+		w.token = made.GetToken()
+		w.tokens = append(w.tokens, &thing{kind: "token", path: w.user + "/" + made.GetAccessor(), state: state{exists: true, note: w.token}})
+	}
+	_, err := c.Secrets().CreateSecret(ctx, &v1.CreateSecretRequest{Path: l.shared.path, Secret: &v1.NewSecret{Value: []byte(valueCanary)}})
+	must(l.t, err)
+}
+
+// cycle starts a server, compares, lets the writers write and kills it.
+func (l *loop) cycle(h *host, deep bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	s := h.start()
+	l.starts = append(l.starts, s.took)
+	l.compare(ctx, h, s, deep)
+	if l.t.Failed() {
+		return
+	}
+	l.since = time.Now().Add(-time.Millisecond)
+	var running sync.WaitGroup
+	for _, w := range l.writers {
+		c := s.client(w.token)
+		running.Go(func() {
+			if err := w.run(ctx, c); err != nil {
+				l.t.Error(err)
+			}
+		})
+	}
+	time.Sleep(time.Duration(5+l.rng.IntN(60)) * time.Millisecond)
+	s.kill()
+	running.Wait()
+}
+
+func (l *loop) compare(ctx context.Context, h *host, s *server, deep bool) {
+	o := &oracle{server: s, admin: s.client(h.admin)}
+	var checks []func() error
+	for _, w := range l.writers {
+		checks = append(checks, func() error { return o.check(ctx, w, l.since, deep) })
+	}
+	checks = append(checks, func() error { return o.unsettled(ctx, l.since) })
+	if deep {
+		checks = append(checks, func() error { return o.shared(ctx, l.shared) }, func() error { return o.unsettled(ctx, time.Time{}) })
+	}
+	problems := make([]error, len(checks))
+	var running sync.WaitGroup
+	for i, check := range checks {
+		running.Go(func() { problems[i] = check() })
+	}
+	running.Wait()
+	if err := errors.Join(problems...); err != nil {
+		l.t.Errorf("%v\nthe server said:\n%s", err, s.log)
+	}
+}
+
+func (l *loop) changes() int {
+	n := 0
+	for _, w := range l.writers {
+		n += w.total
+	}
+	return n
+}
+
+func (l *loop) startTime(quantile float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(l.starts))
+	return sorted[int(quantile*float64(len(sorted)-1))].Round(time.Millisecond)
+}
