@@ -112,6 +112,9 @@ func (g *Gateway) admit(answer http.Header, r *http.Request) error {
 		}
 		return g.turnAway(r.Context(), route.need, reason, fault.New(kind, detail))
 	}
+	if err := route.check(r.URL.Path); err != nil {
+		return g.turnAway(r.Context(), route.need, schema.InvalidPath, err)
+	}
 	if len(r.TransferEncoding) > 0 {
 		// A length beside chunks is how requests are smuggled, and net/http drops
 		// the length before anyone sees it. No call here needs chunks.
@@ -157,6 +160,9 @@ func (g *Gateway) turnAway(ctx context.Context, n *need, reason schema.Reason, w
 		return g.answer(a, g.refuse(ctx, a, identified, ""))
 	}
 	a.entry.Result.Reason = reason
+	if reason == schema.InvalidPath {
+		why = &refusal{id: a.entry.Decision, reason: reason, detail: fault.Detail(why)}
+	}
 	if failed := g.record(ctx, a, audit.KindDecision, why); failed != nil {
 		return g.answer(a, failed)
 	}

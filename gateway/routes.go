@@ -9,6 +9,8 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/heroctl/heroctl/schema"
 )
 
 // route is one REST method of one call, from its google.api.http option. The
@@ -19,6 +21,7 @@ type route struct {
 	method string // "GET"
 	prefix string // "/v1/secrets/"; the whole path when wild is false
 	wild   bool   // whether a path or name follows the prefix
+	name   bool   // whether it is a name
 	verb   string // ":describe", or ""
 	body   bool
 	query  []string // names of the allowed query parameters
@@ -58,8 +61,8 @@ func readRoute(m protoreflect.MethodDescriptor, rule *annotations.HttpRule) (rou
 	bound := []string{rule.GetBody()}
 	if prefix, rest, ok := strings.Cut(template, "{"); ok {
 		variable, verb, _ := strings.Cut(rest, "}")
-		name, _, _ := strings.Cut(variable, "=")
-		r.prefix, r.wild, r.verb = prefix, true, verb
+		name, _, deep := strings.Cut(variable, "=")
+		r.prefix, r.wild, r.name, r.verb = prefix, true, !deep, verb
 		bound = append(bound, name)
 	} else {
 		r.prefix = template
@@ -90,6 +93,21 @@ func (r *route) matches(path string) bool {
 		verb = ":" + verb
 	}
 	return verb == r.verb
+}
+
+// check parses what follows the prefix. The generated mux splits paths by rules
+// of its own; what passes here has one reading.
+func (r *route) check(path string) error {
+	if !r.wild {
+		return nil
+	}
+	rest := strings.TrimSuffix(strings.TrimPrefix(path, r.prefix), r.verb)
+	if r.name {
+		_, err := schema.ParseName(rest)
+		return err
+	}
+	_, err := schema.ParsePath(rest)
+	return err
 }
 
 // find returns the route of a request, or nil and the methods that the path does
