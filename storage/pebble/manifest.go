@@ -66,19 +66,22 @@ type manifestFile struct {
 	sums   vfs.File
 	hash   hash.Hash
 	length uint64
+	err    error // of a write
 }
 
-// Write appends to the manifest.
+// Write appends to the manifest. After a failure the sum is of no use, and no sync
+// will succeed.
 func (f *manifestFile) Write(p []byte) (int, error) {
+	f.hash.Write(p) // first: the file system may use p as it likes
 	n, err := f.File.Write(p)
-	f.hash.Write(p[:n])
 	f.length += uint64(n)
+	f.err = errors.Join(f.err, err)
 	return n, err
 }
 
 // Sync syncs the manifest, then an entry that says what was synced.
 func (f *manifestFile) Sync() error {
-	if err := f.File.Sync(); err != nil {
+	if err := errors.Join(f.err, f.File.Sync()); err != nil {
 		return err
 	}
 	entry := binary.BigEndian.AppendUint64(nil, f.length)

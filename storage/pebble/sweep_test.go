@@ -56,9 +56,13 @@ func TestFaultSweep(t *testing.T) {
 	}
 }
 
-// stride makes the sweep of faults for good, which wait for deadlines, coarser.
+// stride makes the sweep of faults for good, which wait for deadlines, coarser, and
+// a short run coarser still.
 func stride(forGood bool) int64 {
-	if forGood {
+	switch {
+	case testing.Short():
+		return 13
+	case forGood:
 		return 7
 	}
 	return 1
