@@ -214,12 +214,8 @@ func (t *Trail) ByDecision(ctx context.Context, id schema.DecisionID) ([]Record,
 	return t.decision(ctx, id)
 }
 
-// maxPerDecision bounds what ByDecision reads; a decision has one or two records.
-const maxPerDecision = 64
-
 func (t *Trail) decision(ctx context.Context, id schema.DecisionID) ([]Record, error) {
-	key := sourceKey(sourceDecision, t.index.decisionID(id))
-	postings, err := t.index.all(ctx, key, maxPerDecision)
+	postings, err := t.index.tagged(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +249,7 @@ func (t *Trail) Input(ctx context.Context, r Record) (schema.Input, error) {
 func (t *Trail) definition(ctx context.Context, r Record) ([]string, error) {
 	if t.index != nil {
 		id := t.index.keys.Blind("audit-list", crypto.ID{}, r.Attached.String())
-		postings, err := t.index.all(ctx, sourceKey(sourceList, id), 1)
+		postings, err := t.index.all(ctx, sourceKey(sourceList, id))
 		if err != nil {
 			return nil, err
 		}
@@ -324,15 +320,42 @@ func decodeBlock(first uint64, value []byte, low, high uint64) []posting {
 	return ps
 }
 
-// all returns the first postings of a source.
-func (ix *index) all(ctx context.Context, key [sourceBytes]byte, limit int) ([]posting, error) {
-	items, err := ix.kv.Scan(ctx, key[:], nil, limit)
-	if err != nil {
-		return nil, err
-	}
+// all returns the postings of a source.
+func (ix *index) all(ctx context.Context, key [sourceBytes]byte) ([]posting, error) {
+	return ix.gather(ctx, key, func(first uint64, value []byte) []posting {
+		return decodeBlock(first, value, 0, noEnd)
+	})
+}
+
+// tagged returns the postings of a decision.
+func (ix *index) tagged(ctx context.Context, id schema.DecisionID) ([]posting, error) {
+	key, tag := ix.decisionKey(id)
+	return ix.gather(ctx, key, func(first uint64, v []byte) (ps []posting) {
+		for ; len(v) >= postingBytes+tagBytes; v = v[postingBytes+tagBytes:] {
+			if [tagBytes]byte(v[postingBytes:]) == tag {
+				ps = append(ps, decodeBlock(first, v[:postingBytes], 0, noEnd)...)
+			}
+		}
+		return ps
+	})
+}
+
+// gather reads all blocks of a short list, in order and without repetitions.
+func (ix *index) gather(ctx context.Context, key [sourceBytes]byte, read func(uint64, []byte) []posting) ([]posting, error) {
 	var ps []posting
-	for _, item := range items {
-		ps = append(ps, decodeBlock(firstOf(item.Key), item.Value, 0, noEnd)...)
+	var after []byte
+	for {
+		items, err := ix.kv.Scan(ctx, key[:], after, scanBlocks)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			after = item.Key
+			ps = append(ps, read(firstOf(item.Key), item.Value)...)
+		}
+		if len(items) < scanBlocks {
+			break
+		}
 	}
 	slices.SortFunc(ps, func(a, b posting) int { return cmp.Compare(a.sequence, b.sequence) })
 	return slices.CompactFunc(ps, func(a, b posting) bool { return a.sequence == b.sequence }), nil

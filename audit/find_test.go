@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
+	"github.com/heroctl/heroctl/storage"
 )
 
 // model answers queries by looking at every record.
@@ -67,13 +70,35 @@ func pages(t *testing.T, tr *Trail, q Query) []schema.DecisionID {
 // The index gives what a look at every record gives, in order, for every mix of
 // filters, both ways, in pages of any size, even if the clock was set back.
 func TestFindAgreesWithModel(t *testing.T) {
-	t.Run("short blocks", func(t *testing.T) { findAgrees(t, time.Millisecond, 700, 250) })
-	t.Run("long blocks", func(t *testing.T) { findAgrees(t, time.Hour, 2*followBatch, 25) })
+	t.Run("short blocks", func(t *testing.T) { findAgrees(t, newRig(t, nil), time.Millisecond, 700, 150) })
+	t.Run("long blocks", func(t *testing.T) { findAgrees(t, newRig(t, nil), time.Hour, 2*followBatch, 20) })
+	t.Run("failing index", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.cfg.Index = &failingKV{KV: r.cfg.Index}
+		findAgrees(t, r, 5*time.Millisecond, 1500, 40)
+	})
 }
 
-func findAgrees(t *testing.T, every time.Duration, records, queries int) {
+// failingKV fails two of five commits, one of them after it landed. A batch of
+// the index is then cut off in the middle and applied again, longer.
+type failingKV struct {
+	storage.KV
+	n atomic.Int64
+}
+
+func (f *failingKV) Commit(ctx context.Context, b storage.Batch) (schema.Revision, error) {
+	switch f.n.Add(1) % 5 {
+	case 0:
+		return 0, fault.New(fault.Unavailable, "injected")
+	case 3:
+		_, err := f.KV.Commit(ctx, b)
+		return 0, errors.Join(fault.New(fault.Unavailable, "injected"), err)
+	}
+	return f.KV.Commit(ctx, b)
+}
+
+func findAgrees(t *testing.T, r *rig, every time.Duration, records, queries int) {
 	rng := seed(t)
-	r := newRig(t, nil)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var mu sync.Mutex
 	r.cfg.Now = func() time.Time {

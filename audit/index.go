@@ -20,7 +20,10 @@ import (
 //	source 1 | blinded id 16 | first sequence 8  →  postings
 //	posting: sequence-first 4 | time 8 | segment 4 | offset 4 | length 4
 //
-// and for times, one entry per batch:
+// Decisions would make an entry each. Their ids begin with a time, so those of
+// the same 64 milliseconds share a list, with a tag of 8 bytes after each
+// posting. And
+// for times there is one entry per batch:
 //
 //	'T' | latest time so far 8 | first 8  →  first 8 | last 8
 //
@@ -51,7 +54,7 @@ const (
 	sourceToken      source = 'K'
 	sourceCapability source = 'C'
 	sourceRefused    source = 'R' // denied decisions and failed outcomes
-	sourceDecision   source = 'D' // all records of a decision
+	sourceDecision   source = 'D' // all records of the decisions of a moment, tagged
 	sourceList       source = 'L' // definitions of a digest
 )
 
@@ -60,6 +63,7 @@ const (
 	keyTime       = 'T'
 	keyMeta       = 'M'
 	postingBytes  = 24
+	tagBytes      = 8
 	blockPostings = 256
 	sourceBytes   = 17
 )
@@ -170,8 +174,9 @@ func blockKey(key [sourceBytes]byte, first uint64) []byte {
 	return binary.BigEndian.AppendUint64(key[:], first)
 }
 
-func (bs blocks) add(s source, id crypto.ID, k *kept) {
-	key := sourceKey(s, id)
+func (bs blocks) add(s source, id crypto.ID, k *kept) { bs.tag(sourceKey(s, id), nil, k) }
+
+func (bs blocks) tag(key [sourceBytes]byte, tag []byte, k *kept) {
 	b := bs[key]
 	if b == nil {
 		b = &block{}
@@ -190,6 +195,7 @@ func (bs blocks) add(s source, id crypto.ID, k *kept) {
 	b.value = binary.BigEndian.AppendUint32(b.value, uint32(k.place.segment))
 	b.value = binary.BigEndian.AppendUint32(b.value, uint32(k.place.offset))
 	b.value = binary.BigEndian.AppendUint32(b.value, k.place.length)
+	b.value = append(b.value, tag...)
 }
 
 // apply indexes a batch.
@@ -232,7 +238,8 @@ func (ix *index) post(bs blocks, k *kept) {
 		return
 	}
 	if n.decision != "" {
-		bs.add(sourceDecision, ix.decisionID(n.decision), k)
+		key, tag := ix.decisionKey(n.decision)
+		bs.tag(key, tag[:], k)
 	}
 	if n.refused {
 		bs.add(sourceRefused, crypto.ID{}, k)
@@ -329,12 +336,16 @@ func (ix *index) nameID(space, text string) crypto.ID {
 	return ix.remember(name{space, text, ""}, func() []string { return []string{text} })[0]
 }
 
-// decisionID keeps the time that begins a decision id, so that the entries of the
-// one list with an entry per record are written in order.
-func (ix *index) decisionID(id schema.DecisionID) crypto.ID {
+// decisionKey returns the list that a decision is in, and its tag there. An id
+// that has no time has a list by its tag.
+func (ix *index) decisionKey(id schema.DecisionID) ([sourceBytes]byte, [tagBytes]byte) {
 	blinded := ix.keys.Blind("audit-decision", crypto.ID{}, string(id))
+	var list crypto.ID
 	if u, ok := parseUUID(string(id)); ok {
-		copy(blinded[:6], u[:6])
+		u[5] &^= 63
+		copy(list[:6], u[:6])
+	} else {
+		copy(list[6:], blinded[:8])
 	}
-	return blinded
+	return sourceKey(sourceDecision, list), [tagBytes]byte(blinded[8:])
 }
