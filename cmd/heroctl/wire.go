@@ -144,7 +144,7 @@ func (n *node) openGateway(ctx context.Context) error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		Store: n.store, Engine: engine.New(engine.Config{}), Trail: trail,
+		Store: n.store, Engine: engine.New(engine.Config{Log: slog.Default()}), Trail: trail,
 		Node: n.config.Node, Version: version(), Durability: n.config.Audit.Durability,
 		TrustedProxies: proxies, RequestsPerSecond: n.config.Limits.RequestsPerSecond, Reflection: n.config.GRPCReflection,
 	})
