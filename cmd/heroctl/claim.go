@@ -60,10 +60,6 @@ func (u *undo) key(c serverConfig) (crypto.RootKey, error) {
 	if err := u.folder(filepath.Dir(c.KeyFile)); err != nil {
 		return crypto.RootKey{}, fmt.Errorf("make the folder of key_file: %w", err)
 	}
-	checkpoint := c.checkpoint()
-	if _, err := os.Lstat(checkpoint); err == nil {
-		return crypto.RootKey{}, fault.Newf(fault.Conflict, "%s belongs to another cluster; choose another key_file", checkpoint)
-	}
 	root, err := crypto.NewRootKey()
 	if err != nil {
 		return root, err
@@ -71,7 +67,12 @@ func (u *undo) key(c serverConfig) (crypto.RootKey, error) {
 	if err := crypto.WriteKeyFile(c.KeyFile, root); err != nil {
 		return root, at("key_file "+c.KeyFile, err)
 	}
-	for _, file := range []string{c.KeyFile, checkpoint, checkpoint + ".new"} {
+	*u = append(*u, func() error { return removeFile(c.KeyFile) })
+	checkpoint := c.checkpoint()
+	if _, err := os.Lstat(checkpoint); err == nil {
+		return root, fault.Newf(fault.Conflict, "%s belongs to another cluster; choose another key_file", checkpoint)
+	}
+	for _, file := range []string{checkpoint, checkpoint + ".new"} {
 		*u = append(*u, func() error { return removeFile(file) })
 	}
 	return root, nil
@@ -92,6 +93,9 @@ func (u *undo) folder(path string) error {
 			return err
 		}
 		*u = append(*u, func() error { _ = os.Remove(at); return nil })
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s is not a directory", path))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -114,8 +115,11 @@ func plainYAML(err error) string {
 	for _, kind := range []string{"serverConfig", "tlsConfig", "auditConfig", "versionsConfig", "limitsConfig"} {
 		text = strings.ReplaceAll(text, " not found in type main."+kind, " is not a key of the configuration")
 	}
-	return text
+	return wrongKind.ReplaceAllString(text, "the value is of the wrong kind")
 }
+
+// wrongKind is how the decoder speaks of a list where a word should be.
+var wrongKind = regexp.MustCompile("cannot unmarshal !!\\w+( `[^\n]*`)? into \\S+")
 
 // complete fills in defaults and makes paths absolute.
 func (c *serverConfig) complete(folder string) {
