@@ -1,6 +1,9 @@
 package audit
 
 import (
+	"bytes"
+	"strconv"
+
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/heroctl/heroctl/schema/fault"
@@ -46,6 +49,18 @@ func (c *chain) add(leaf tlog.Hash, at int64) ([]tlog.Hash, error) {
 	c.size++
 	c.leaf, c.time = leaf, at
 	return hashes, nil
+}
+
+// continues reports whether a record is the one after c. Canonical bytes have
+// sequence and previous leaf at fixed places, so it need not be decoded.
+func (c *chain) continues(canonical []byte, sequence uint64) bool {
+	n, rest, ok := bytes.Cut(bytes.TrimPrefix(canonical, []byte(words[wSequence-0x80])), []byte(","))
+	if !ok || sequence != c.size+1 || string(n) != strconv.FormatUint(sequence, 10) {
+		return false
+	}
+	_, rest, ok = bytes.Cut(rest, []byte(words[wPrevious-0x80]))
+	previous, _, _ := bytes.Cut(rest, []byte(`"`))
+	return ok && string(previous) == c.leaf.String()
 }
 
 // root returns the root hash of the tree.

@@ -55,7 +55,7 @@ func (c Checkpoint) text() string {
 	return b.String()
 }
 
-// Sign returns the signed note.
+// sign returns the signed note.
 func (c Checkpoint) sign(keys *crypto.Keyring) ([]byte, error) {
 	signer, err := keys.Signer(c.Origin)
 	if err != nil {

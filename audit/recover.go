@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -177,7 +176,7 @@ func (r *recovery) record(f frame, segment uint64) error {
 			return err
 		}
 	}
-	if !r.linked(canonical, f.sequence) {
+	if !r.state.continues(canonical, f.sequence) {
 		return fault.New(fault.Integrity, "the record does not continue the one before")
 	}
 	if p.gist.time == 0 { // not decoded
@@ -189,18 +188,6 @@ func (r *recovery) record(f frame, segment uint64) error {
 	r.kept = append(r.kept, p)
 	r.synced = max(r.synced, f.sequence-uint64(f.lag))
 	return r.checkRoot()
-}
-
-// linked checks sequence and previous leaf without decoding the whole record:
-// canonical bytes have them at fixed places.
-func (r *recovery) linked(canonical []byte, sequence uint64) bool {
-	n, rest, ok := bytes.Cut(bytes.TrimPrefix(canonical, []byte(words[wSequence-0x80])), []byte(","))
-	if !ok || string(n) != strconv.FormatUint(sequence, 10) {
-		return false
-	}
-	_, rest, ok = bytes.Cut(rest, []byte(words[wPrevious-0x80]))
-	previous, _, _ := bytes.Cut(rest, []byte(`"`))
-	return ok && string(previous) == r.state.leaf.String()
 }
 
 // study takes from a record what the checkpoint does not say yet.
