@@ -10,8 +10,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/protobuf/proto"
 
@@ -30,6 +32,7 @@ func (g *Gateway) GRPC(creds credentials.TransportCredentials) *grpc.Server {
 		grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute}),
+		grpc.ForceServerCodecV2(rawCodec{encoding.GetCodecV2("proto")}),
 		grpc.UnknownServiceHandler(g.unknownCall),
 	}
 	if creds != nil {
@@ -95,17 +98,22 @@ func (g *Gateway) welcome(ctx context.Context, n *need) error {
 	return g.refuseStranger(ctx, n)
 }
 
-// read decodes a message. What cannot be read, or is too large for its call, is
-// refused on record.
+// read decodes a message. What is too large for its call, or cannot be read, is
+// refused on record. The server would answer by itself, in its own words, if its
+// codec failed; so the codec hands over the bytes.
 func (g *Gateway) read(ctx context.Context, n *need, message any, decode func(any) error) error {
-	err := decode(message)
+	var raw rawMessage
+	if err := decode(&raw); err != nil {
+		return err // of the transport: the caller is gone
+	}
 	m, ok := message.(proto.Message)
 	bound := limitOf(n.method).body
+	var err error
 	switch {
-	case err != nil || !ok:
-		err = fault.New(fault.InvalidArgument, "the message is not what this call takes")
-	case int64(proto.Size(m)) > bound:
+	case int64(len(raw.data)) > bound:
 		err = fault.Newf(fault.TooLarge, "the message may be %d bytes long at most", bound)
+	case !ok || proto.Unmarshal(raw.data, m) != nil:
+		err = fault.New(fault.InvalidArgument, "the message is not what this call takes")
 	default:
 		return nil
 	}
@@ -113,6 +121,21 @@ func (g *Gateway) read(ctx context.Context, n *need, message any, decode func(an
 		return statusOf(problem(err, ""))
 	}
 	return g.turnAway(ctx, n, schema.InvalidRequest, err)
+}
+
+// rawMessage is a message as it came.
+type rawMessage struct{ data []byte }
+
+// rawCodec is the usual codec, but leaves a rawMessage as it is.
+type rawCodec struct{ encoding.CodecV2 }
+
+// Unmarshal implements encoding.CodecV2.
+func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if raw, ok := v.(*rawMessage); ok {
+		raw.data = data.Materialize()
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
 }
 
 // unknownCall records and refuses calls of services or methods that do not exist.

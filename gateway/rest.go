@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -212,25 +213,48 @@ func responseHeaders(_ context.Context, w http.ResponseWriter, m proto.Message) 
 	return nil
 }
 
-func jsonMarshaler() *runtime.JSONPb {
-	return &runtime.JSONPb{
+func jsonMarshaler() *strictJSON {
+	return &strictJSON{runtime.JSONPb{
 		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
 		UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
-	}
+	}}
 }
+
+// strictJSON takes a body that is one JSON text and nothing after it. The
+// library's decoder stops reading where the first text ends.
+type strictJSON struct{ runtime.JSONPb }
+
+// NewDecoder returns a decoder of the whole of r, which has been bounded. An
+// empty body is io.EOF: a message without fields.
+func (m *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		text, err := io.ReadAll(r)
+		switch {
+		case err != nil:
+			return err
+		case len(text) == 0:
+			return io.EOF
+		case !json.Valid(text):
+			return errNotJSON
+		}
+		return m.JSONPb.Unmarshal(text, v)
+	})
+}
+
+var errNotJSON = errors.New("not one JSON text")
 
 const octetStream = "application/octet-stream"
 
 // rawMarshaler answers a value as its bytes, for Accept:
 // application/octet-stream. Everything else stays JSON.
-type rawMarshaler struct{ *runtime.JSONPb }
+type rawMarshaler struct{ *strictJSON }
 
 // ContentType returns the media type of the answer.
 func (m *rawMarshaler) ContentType(v any) string {
 	if _, ok := v.(*v1.SecretValue); ok {
 		return octetStream
 	}
-	return m.JSONPb.ContentType(v)
+	return m.strictJSON.ContentType(v)
 }
 
 // Marshal returns the bytes of the answer.
@@ -238,7 +262,7 @@ func (m *rawMarshaler) Marshal(v any) ([]byte, error) {
 	if value, ok := v.(*v1.SecretValue); ok {
 		return value.GetValue(), nil
 	}
-	return m.JSONPb.Marshal(v)
+	return m.strictJSON.Marshal(v)
 }
 
 // NewEncoder returns an encoder that writes what Marshal returns.
