@@ -24,8 +24,6 @@ type model struct {
 	last    int               // highest number ever given
 }
 
-func (m *model) current() string { return m.values[m.last] }
-
 func (m *model) add(text string, now time.Time) {
 	if m.exists {
 		m.dies[m.last] = now.Add(week)

@@ -574,7 +574,8 @@ func (x *RoleChange) GetDescription() string {
 // Renewal says for how long.
 type Renewal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time to live from now; unset for as long as the token had at first.
+	// Time to live from now; unset for as long as the token had at first. A
+	// renewal never shortens, and ends at the token's limit.
 	Ttl           *durationpb.Duration `protobuf:"bytes,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
