@@ -3,6 +3,8 @@ package policytest
 import (
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -19,10 +21,12 @@ type facts struct {
 	policies, roles []string
 	at              time.Time
 	from            netip.Addr
+	auth            string        // how the token was shown; see schema.Methods
+	tokenAge        time.Duration // negative if unknown
 }
 
 // factNames are the attributes that say facts.
-var factNames = []string{"user", "policies", "roles", "job", "at", "from"}
+var factNames = []string{"user", "policies", "roles", "job", "at", "from", "auth", "token_age"}
 
 // testNames are the other attributes of a test, in the order of a matrix's cells.
 var testNames = []string{"can", "path", "expect", "reason", "rule"}
@@ -32,7 +36,7 @@ var matrixNames = []string{"cases"}
 // newFacts are the facts of a test that says none. The clock stands still, so that a
 // test means the same on every day.
 func newFacts() facts {
-	return facts{user: "test", at: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
+	return facts{user: "test", at: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), auth: schema.MethodToken, tokenAge: -1}
 }
 
 // fact reads one attribute. It reports whether there is such a fact.
@@ -50,10 +54,44 @@ func (p *parser) fact(f *facts, attr *hclsyntax.Attribute) bool {
 		f.at = p.time(attr.Expr)
 	case "from":
 		f.from = p.address(attr.Expr)
+	case "auth":
+		f.auth = p.method(attr.Expr)
+	case "token_age":
+		f.tokenAge = p.age(attr.Expr)
 	default:
 		return false
 	}
 	return true
+}
+
+func (p *parser) method(expr hclsyntax.Expression) string {
+	text, ok := p.text(expr)
+	if ok && !slices.Contains(schema.Methods(), text) {
+		p.report(expr.Range(), "unknown way to authenticate", policies.DidYouMean(text, schema.Methods(), "the ways are "+strings.Join(schema.Methods(), ", ")))
+	}
+	return text
+}
+
+// age reads how old the token is: "90s", "15m", "12h" or "30d".
+func (p *parser) age(expr hclsyntax.Expression) time.Duration {
+	text, ok := p.text(expr)
+	if !ok {
+		return -1
+	}
+	age, err := time.ParseDuration(text)
+	if days, isDays := strings.CutSuffix(text, "d"); isDays {
+		var n int
+		n, err = strconv.Atoi(days)
+		age = time.Duration(n) * 24 * time.Hour
+		if n > 36500 {
+			err = strconv.ErrRange
+		}
+	}
+	if err != nil || age < 0 {
+		p.report(expr.Range(), "bad age", `write it as "90s", "15m", "12h" or "30d"`)
+		return -1
+	}
+	return age
 }
 
 // name reads the name of a user or a job.
@@ -129,11 +167,15 @@ func (f facts) call(roles map[string][]string) schema.Call {
 	slices.Sort(attached)
 	sorted := slices.Clone(f.roles)
 	slices.Sort(sorted)
+	circumstances := schema.Context{Time: f.at, Source: f.from, Method: f.auth}
+	if f.tokenAge >= 0 {
+		circumstances.TokenIssued = f.at.Add(-f.tokenAge)
+	}
 	return schema.Call{
 		Principal: schema.Principal{
 			Kind: schema.KindUser, User: f.user, Job: f.job,
 			Roles: slices.Compact(sorted), Policies: slices.Compact(attached),
 		},
-		Context: schema.Context{Time: f.at, Source: f.from},
+		Context: circumstances,
 	}
 }
