@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -98,6 +99,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := c.Health().Ready(context.Background(), &v1.ReadyRequest{}); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("readiness on a full disk: got %v, want unavailable", err)
 	}
+	hammer(t, c, time.Second)
 	free()
 	resumes(t, "writes after a full disk", write)
 	for range 10 {
@@ -109,6 +111,36 @@ func TestDiskFull(t *testing.T) {
 	all(t, s.client(h.admin), acked)
 	s.kill()
 	verifyOffline(t, h)
+}
+
+// hammer reads and writes what must be answered or refused in order; the server
+// stays up.
+func hammer(t *testing.T, c *client.Client, during time.Duration) {
+	t.Helper()
+	if *longFlag {
+		during *= 20
+	}
+	var running sync.WaitGroup
+	until := time.Now().Add(during)
+	for n := range 8 {
+		running.Go(func() {
+			for i := 0; time.Now().Before(until); i++ {
+				var err error
+				if i%2 == 0 {
+					_, err = get(c, "a/3")
+				} else {
+					_, err = c.Secrets().CreateSecret(context.Background(), &v1.CreateSecretRequest{
+						Path: fmt.Sprintf("hammer/%d/%d", n, i), Secret: &v1.NewSecret{Value: []byte("x")}})
+				}
+				var e *client.Error
+				if err != nil && (!errors.Is(err, fault.Unavailable) || !errors.As(err, &e) || e.Cause != nil) {
+					t.Errorf("on a full disk: %v", err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 // all wants every value that was acknowledged.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,6 +86,9 @@ func (l *loop) prepare(h *host) {
 func (l *loop) cycle(h *host, deep bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	if l.rng.IntN(8) == 0 {
+		h.killEarly(time.Duration(l.rng.IntN(100)) * time.Millisecond)
+	}
 	s := h.start()
 	l.starts = append(l.starts, s.took)
 	l.compare(ctx, h, s, deep)
@@ -106,7 +110,23 @@ func (l *loop) cycle(h *host, deep bool) {
 	running.Wait()
 }
 
+// killEarly starts a server and kills it while it starts, so that the next one
+// recovers what a recovery left.
+func (h *host) killEarly(after time.Duration) {
+	cmd := h.command("server", "--config", h.config)
+	must(h.tb, cmd.Start())
+	time.Sleep(after)
+	_ = cmd.Process.Kill() // signal 9 ends it
+	_ = cmd.Wait()
+}
+
 func (l *loop) compare(ctx context.Context, h *host, s *server, deep bool) {
+	if err := l.problems(ctx, h, s, deep); err != nil {
+		l.t.Errorf("%v\nthe server said:\n%s", err, s.log)
+	}
+}
+
+func (l *loop) problems(ctx context.Context, h *host, s *server, deep bool) error {
 	o := &oracle{server: s, admin: s.client(h.admin)}
 	var checks []func() error
 	for _, w := range l.writers {
@@ -122,9 +142,72 @@ func (l *loop) compare(ctx context.Context, h *host, s *server, deep bool) {
 		running.Go(func() { problems[i] = check() })
 	}
 	running.Wait()
-	if err := errors.Join(problems...); err != nil {
-		l.t.Errorf("%v\nthe server said:\n%s", err, s.log)
+	return errors.Join(problems...)
+}
+
+// TestOracle changes what the writers remember, each time in one way, and wants
+// the comparison to notice: it could not tell a loss otherwise.
+func TestOracle(t *testing.T) {
+	h, l := newHost(t), newLoop(t, seed(t))
+	l.prepare(h)
+	for range 3 {
+		l.cycle(h, false)
 	}
+	s := h.start()
+	l.compare(context.Background(), h, s, true)
+	w := l.writers[0]
+	live := l.have(h, s, func(t *thing) bool { return t.kind == "secret" && t.state.exists && !t.state.deleted })
+	for _, c := range []struct {
+		name  string
+		want  string
+		spoil func(*thing)
+	}{
+		{"a value", "got", func(t *thing) { t.state.values = map[uint32]string{t.state.last: "another"} }},
+		{"a later version", "got version", func(t *thing) { t.state = t.state.with("lost") }},
+		{"an earlier version", "got version", func(t *thing) { t.state.last-- }},
+		{"the first version", "history", func(t *thing) { t.state.first++ }},
+		{"a delete", "deleted", func(t *thing) { t.state.deleted = true }},
+		{"a destroy", "should not be", func(t *thing) { t.state.exists = false }},
+		{"a note", "note", func(t *thing) { t.state.note = "another" }},
+		{"a secret", "no secret", func(t *thing) { t.path += "-lost" }},
+	} {
+		kept := *live
+		c.spoil(live)
+		if err := l.problems(context.Background(), h, s, true); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("losing %s: the comparison said %v", c.name, err)
+		}
+		*live = kept
+	}
+	acked := w.acked
+	for name, spoil := range map[string]func(){
+		"one more":     func() { w.acked = append(slices.Clone(acked), &operation{thing: live, action: "update"}) },
+		"another verb": func() { w.acked = slices.Clone(acked); w.acked[0] = &operation{thing: acked[0].thing, action: "read"} },
+		"one less":     func() { w.acked, w.sent = acked[1:], nil },
+	} {
+		spoil()
+		if err := l.problems(context.Background(), h, s, false); err == nil || !strings.Contains(err.Error(), "trail of") {
+			t.Errorf("changes acknowledged, %s: the comparison said %v", name, err)
+		}
+	}
+}
+
+// have returns a secret of the first writer that fits, and an acknowledged change
+// in his last cycle: it goes on until there is one.
+func (l *loop) have(h *host, s *server, fits func(*thing) bool) *thing {
+	w := l.writers[0]
+	for range 50 {
+		i := slices.IndexFunc(w.secrets, fits)
+		if i >= 0 && len(w.acked) > 1 {
+			return w.secrets[i]
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		l.since = time.Now().Add(-time.Millisecond)
+		_ = w.run(ctx, s.client(w.token)) // ends with the time
+		cancel()
+		l.compare(context.Background(), h, s, true)
+	}
+	l.t.Fatal("the writer has no secret after all this")
+	return nil
 }
 
 func (l *loop) changes() int {

@@ -119,6 +119,26 @@ func owner(t *testing.T, path string) int {
 	return int(info.Sys().(*syscall.Stat_t).Uid)
 }
 
+// TestOtherUser has root at work on the files of a server that runs as another
+// user. It would leave files that the server cannot open.
+func TestOtherUser(t *testing.T) {
+	h := asNobody(t, newFolder(t, plainConfig))
+	h.init()
+	before := readTree(t, h.data)
+	h.uid = -1
+	for _, command := range []string{"cluster admin-token", "server"} {
+		code, stdout, stderr := h.run(append(strings.Fields(command), "--config", h.config)...)
+		if want := "run it as the owner: sudo -u '#65534'"; code != exitConflict || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s as root: exit %d: %s", command, code, stderr)
+		}
+	}
+	if len(readTree(t, h.data)) != len(before) {
+		t.Error("root changed the data directory")
+	}
+	h.uid = nobody
+	h.start().stop()
+}
+
 // TestGracefulStop sends SIGTERM in the middle of a request.
 func TestGracefulStop(t *testing.T) {
 	h := newHost(t)

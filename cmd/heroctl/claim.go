@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/heroctl/heroctl/crypto"
 	"github.com/heroctl/heroctl/schema/fault"
@@ -107,7 +108,8 @@ func removeFile(path string) error {
 	return nil
 }
 
-// checkFolder refuses a data directory that others can look into.
+// checkFolder refuses a data directory that others can look into, and one of
+// another user: root could use it, and leave files that its owner cannot open.
 func checkFolder(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -119,6 +121,10 @@ func checkFolder(path string) error {
 		return fault.Newf(fault.FailedCheck, "data_dir %s is not a folder", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return fault.Newf(fault.FailedCheck, "data_dir %s can be read by others (mode %04o); run chmod 0700 %s", path, info.Mode().Perm(), path)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return fault.Newf(fault.FailedCheck, "data_dir %s belongs to uid %d and this runs as uid %d; run it as the owner: sudo -u '#%d'",
+			path, st.Uid, os.Geteuid(), st.Uid)
 	}
 	return nil
 }

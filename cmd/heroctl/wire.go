@@ -58,6 +58,9 @@ func (n *node) discard() error { return errors.Join(n.Close(), n.made.run()) }
 
 // openNode opens the cluster of a configuration.
 func openNode(ctx context.Context, c serverConfig) (*node, error) {
+	if err := checkFolder(c.DataDir); err != nil {
+		return nil, err
+	}
 	root, err := crypto.ReadKeyFile(c.KeyFile)
 	if err != nil {
 		return nil, at("key_file "+c.KeyFile, err)
@@ -72,9 +75,6 @@ func buildNode(ctx context.Context, c serverConfig, root crypto.RootKey, fresh b
 			_ = n.Close() // the first error tells more
 		}
 	}()
-	if err := checkFolder(c.DataDir); err != nil {
-		return n, err
-	}
 	kv, err := n.openKV("store", fresh)
 	if err != nil {
 		return n, err
