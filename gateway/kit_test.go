@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/grpc"
 
 	"github.com/heroctl/heroctl/audit"
@@ -41,6 +42,7 @@ type kit struct {
 type kitOptions struct {
 	pebble     bool
 	durability audit.Durability
+	trailFS    vfs.FS // nil: the operating system's
 	change     func(*gateway.Config)
 }
 
@@ -58,7 +60,7 @@ func newKit(tb testing.TB, o kitOptions) *kit {
 	k.store, err = storage.Init(ctx, kv, root, time.Now())
 	k.must(err)
 	k.trail, err = audit.Open(ctx, audit.Config{
-		Dir: filepath.Join(k.dir, "trail"), Keys: k.store.Keys(), Node: "test", Durability: o.durability,
+		Dir: filepath.Join(k.dir, "trail"), FS: o.trailFS, Keys: k.store.Keys(), Node: "test", Durability: o.durability,
 		Checkpoint: filepath.Join(k.dir, "checkpoint"), Index: memory.New(),
 	})
 	k.must(err)
