@@ -57,8 +57,9 @@ func TestConfiguration(t *testing.T) {
 		{"proxy with a host part only", with("trusted_proxies: [10.0.0.1]"), []string{"trusted_proxies, entry 1", "10.1.2.3/32"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h := newFolder(t, c.text)
-			for _, command := range []string{"server", "cluster init", "cluster admin-token"} {
+			for _, command := range []string{"server", "cluster init"} {
 				code, stdout, stderr := h.run(append(strings.Fields(command), "--config", h.config)...)
 				if code != exitUsage || stdout != "" {
 					t.Errorf("%s: exit %d, stdout %q; want %d and nothing", command, code, stdout, exitUsage)
@@ -176,6 +177,7 @@ func TestInitFails(t *testing.T) {
 	})
 	for _, size := range []string{"16k", "64k", "256k", "9m", "10m", "18m"} {
 		t.Run("disk of "+size, func(t *testing.T) {
+			t.Parallel()
 			h := newFolder(t, plainConfig)
 			must(t, os.Mkdir(h.data, 0o700))
 			mountSmall(t, h.data, size)

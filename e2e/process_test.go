@@ -39,7 +39,7 @@ func asNobody(t *testing.T, h *host) *host {
 // TestModes has a umask of 0: files and folders are closed all the same.
 func TestModes(t *testing.T) {
 	h := newFolder(t, plainConfig)
-	old := syscall.Umask(0)
+	old := syscall.Umask(0) // of this process, and so of those it starts
 	h.init()
 	s := h.start()
 	syscall.Umask(old)
@@ -201,6 +201,7 @@ func TestGracefulStop(t *testing.T) {
 func TestEndsWithoutValues(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS} {
 		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
 			h := newHost(t)
 			s := h.start()
 			c := s.client(h.admin)

@@ -141,12 +141,14 @@ func TestRefusals(t *testing.T) {
 		}, exitUsage, []string{"key_file lies inside data_dir"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h := base.clone(t)
 			c.change(t, h)
 			h.refused(t, c.code, c.words...)
 		})
 	}
 	t.Run("nothing changed", func(t *testing.T) {
+		t.Parallel()
 		s := base.clone(t).start()
 		if got, err := get(s.client(base.admin), "a/1/4"); err != nil || got != "value 1 4" {
 			t.Errorf("got %q, %v", got, err)
