@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -61,10 +62,10 @@ func newKit(tb testing.TB, o kitOptions) *kit {
 	k.must(err)
 	k.trail, err = audit.Open(ctx, audit.Config{
 		Dir: filepath.Join(k.dir, "trail"), FS: o.trailFS, Keys: k.store.Keys(), Node: "test", Durability: o.durability,
-		Checkpoint: filepath.Join(k.dir, "checkpoint"), Index: memory.New(),
+		Checkpoint: filepath.Join(k.dir, "checkpoint"), Index: memory.New(), Logger: slog.Default(),
 	})
 	k.must(err)
-	config := gateway.Config{Store: k.store, Engine: engine.New(engine.Config{}), Trail: k.trail, Node: "test", Version: "test", Durability: "test"}
+	config := gateway.Config{Store: k.store, Engine: engine.New(engine.Config{Log: slog.Default()}), Trail: k.trail, Node: "test", Version: "test", Durability: "test"}
 	if o.change != nil {
 		o.change(&config)
 	}

@@ -352,6 +352,8 @@ func TestBodiesTooLarge(t *testing.T) {
 		k.ask(k.admin, http.MethodPut, "/v1/secrets/prod/x", bomb.String(), "Content-Encoding", encoding).want(t, "a bomb as "+encoding, http.StatusBadRequest)
 	}
 
+	k.ask(k.admin, http.MethodPut, "/v1/secrets/prod/x", `{"value":"bmV3"}`, "Content-Encoding", "gzip").want(t, "JSON said to be compressed", http.StatusBadRequest)
+
 	conn := k.conn(grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64 << 20)))
 	for _, row := range []struct {
 		name    string
