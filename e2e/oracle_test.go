@@ -27,43 +27,40 @@ type oracle struct {
 }
 
 // check compares what changed in the last cycle, or with deep everything.
-// since is when that cycle began.
+// since is when that cycle began. Comparing again gives the same result.
 func (o *oracle) check(ctx context.Context, w *writer, since time.Time, deep bool) error {
-	landed := false
 	for _, t := range append(append([]*thing{w.policy}, w.secrets...), w.tokens...) {
 		if t.pending == nil && !t.touched && !deep {
 			continue
 		}
-		took, err := o.settle(ctx, t, deep)
-		if err != nil {
+		if err := o.settle(ctx, t, deep); err != nil {
 			return fmt.Errorf("%s %s: %w", t.kind, t.path, err)
 		}
-		landed = landed || took
 	}
-	took, err := o.newTokens(ctx, w)
-	if err != nil {
+	if err := o.newTokens(ctx, w); err != nil {
 		return err
 	}
-	return o.trail(ctx, w, since, landed || took)
+	return o.trail(ctx, w, since, w.sent != nil && w.sent.landed)
 }
 
 // settle compares a thing with its state; if a change was not acknowledged, with
 // the states before and after it, and finds out whether it landed.
-func (o *oracle) settle(ctx context.Context, t *thing, deep bool) (landed bool, err error) {
+func (o *oracle) settle(ctx context.Context, t *thing, deep bool) error {
 	before := o.matches(ctx, t, t.state, deep || t.pending != nil)
 	if before == nil {
 		t.pending, t.touched = nil, false
-		return false, nil
+		return nil
 	}
 	if t.pending == nil {
-		return false, before
+		return before
 	}
 	op := t.pending
 	if after := o.matches(ctx, t, op.after, true); after != nil {
-		return false, fmt.Errorf("after an unacknowledged %s: neither before (%w) nor after (%w)", op.action, before, after)
+		return fmt.Errorf("after an unacknowledged %s: neither before (%w) nor after (%w)", op.action, before, after)
 	}
+	op.landed = true
 	t.state, t.pending, t.touched = op.after, nil, false
-	return true, nil
+	return nil
 }
 
 // matches says how a thing differs from a state; nil if it does not.
@@ -175,9 +172,9 @@ func (o *oracle) token(ctx context.Context, t *thing, s state) error {
 }
 
 // newTokens finds the token whose making was not acknowledged.
-func (o *oracle) newTokens(ctx context.Context, w *writer) (landed bool, err error) {
+func (o *oracle) newTokens(ctx context.Context, w *writer) error {
 	if w.sent == nil || w.sent.thing.kind != "token" || w.sent.action != "create" {
-		return false, nil
+		return nil
 	}
 	known := map[string]bool{}
 	for _, t := range w.tokens {
@@ -187,20 +184,20 @@ func (o *oracle) newTokens(ctx context.Context, w *writer) (landed bool, err err
 	for {
 		got, err := o.admin.Access().ListTokens(ctx, &v1.ListTokensRequest{User: w.user, PageSize: 1000, PageToken: page})
 		if err != nil {
-			return false, fmt.Errorf("list tokens: %w", err)
+			return fmt.Errorf("list tokens: %w", err)
 		}
 		for _, t := range got.GetTokens() {
 			if known[t.GetPath()] {
 				continue
 			}
-			if landed {
-				return false, fmt.Errorf("user %s has two tokens that nobody asked for", w.user)
+			if w.sent.landed {
+				return fmt.Errorf("user %s has two tokens that nobody asked for", w.user)
 			}
-			landed = true
+			w.sent.landed = true
 			w.tokens = append(w.tokens, &thing{kind: "token", path: t.GetPath(), state: state{exists: true}})
 		}
 		if page = got.GetNextPageToken(); page == "" {
-			return landed, nil
+			return nil
 		}
 	}
 }

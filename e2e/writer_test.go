@@ -59,6 +59,7 @@ type operation struct {
 	do func(context.Context, *client.Client) (version uint32, accessor string, err error)
 
 	version uint32 // acknowledged; 0 where there is none
+	landed  bool   // not acknowledged, and found to have happened
 }
 
 // thing is a secret, a policy or a token and what is known of it.
