@@ -1,4 +1,4 @@
-# The targets below are all there is: build, demo, test, race, check, generate, clean.
+# The targets below are all there is: build, demo, test, race, bench, check, generate, clean.
 # They need Go and nothing else; race also needs a C compiler, demo also bash and curl.
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -8,7 +8,7 @@ BIN     := tools/bin
 # The parts where two goroutines meet.
 RACE_PACKAGES := ./crypto/... ./storage/... ./audit/... ./engine/... ./gateway/...
 
-.PHONY: build demo test race check generate clean fmt-check vet staticcheck generated-check
+.PHONY: build demo test race bench check generate clean fmt-check vet staticcheck generated-check
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)' -o bin/heroctl ./cmd/heroctl
@@ -22,6 +22,11 @@ test:
 
 race:
 	$(GO) test -race -short -timeout 20m $(RACE_PACKAGES)
+
+# bench prints every figure of docs/benchmarks.md. It takes about ten minutes; quote
+# ratios of one run.
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 1s -timeout 60m ./crypto ./storage/... ./audit ./policies ./engine ./gateway
 
 # check is what must hold besides the tests. The import table is a test, named here
 # so that a plain check finds it too.
