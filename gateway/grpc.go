@@ -64,29 +64,73 @@ type doorway struct {
 // RegisterService implements grpc.ServiceRegistrar.
 func (d doorway) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	service := *desc
-	service.Methods = slices.Clone(desc.Methods)
+	service.Methods, service.Streams = slices.Clone(desc.Methods), slices.Clone(desc.Streams)
 	for i := range service.Methods {
 		m := &service.Methods[i]
-		n, ok := d.g.needs["/"+desc.ServiceName+"/"+m.MethodName]
-		if !ok { // the standard health service is not of our schema
-			n = &need{label: "unknown", open: true}
-		}
-		handle := m.Handler
-		m.Handler = func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (answer any, err error) {
-			defer func() {
-				if broken := recover(); broken != nil {
-					slog.Error("call panicked", "method", n.label, "type", fmt.Sprintf("%T", broken), "stack", string(debug.Stack()))
-					answer, err = nil, statusOf(problem(fault.New(fault.Internal, ""), ""))
-				}
-			}()
-			ctx = withCaller(ctx, d.g.callerFromGRPC(ctx))
-			if err := d.g.welcome(ctx, n); err != nil {
-				return nil, err
-			}
-			return handle(srv, ctx, func(message any) error { return d.g.read(ctx, n, message, decode) }, nil)
-		}
+		m.Handler = d.call(d.need(desc, m.MethodName), m.Handler)
+	}
+	for i := range service.Streams {
+		m := &service.Streams[i]
+		m.Handler = d.stream(d.need(desc, m.StreamName), m.Handler)
 	}
 	d.ServiceRegistrar.RegisterService(&service, impl)
+}
+
+// need returns what a call needs. The standard health service is not of our
+// schema, and open.
+func (d doorway) need(desc *grpc.ServiceDesc, method string) *need {
+	if n, ok := d.g.needs["/"+desc.ServiceName+"/"+method]; ok {
+		return n
+	}
+	return &need{label: "unknown", open: true}
+}
+
+func (d doorway) call(n *need, handle grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (answer any, err error) {
+		defer stay(n, &err)
+		ctx = withCaller(ctx, d.g.callerFromGRPC(ctx))
+		if err := d.g.welcome(ctx, n); err != nil {
+			return nil, err
+		}
+		return handle(srv, ctx, func(message any) error { return d.g.read(ctx, n, message, decode) }, nil)
+	}
+}
+
+func (d doorway) stream(n *need, handle grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, stream grpc.ServerStream) (err error) {
+		defer stay(n, &err)
+		ctx := withCaller(stream.Context(), d.g.callerFromGRPC(stream.Context()))
+		if err := d.g.welcome(ctx, n); err != nil {
+			return err
+		}
+		return handle(srv, &callerStream{ServerStream: stream, ctx: ctx, g: d.g, need: n})
+	}
+}
+
+// callerStream is a stream whose context carries the caller and whose messages
+// are read like those of any call.
+type callerStream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	g    *Gateway
+	need *need
+}
+
+// Context implements grpc.ServerStream.
+func (s *callerStream) Context() context.Context { return s.ctx }
+
+// RecvMsg implements grpc.ServerStream.
+func (s *callerStream) RecvMsg(message any) error {
+	return s.g.read(s.ctx, s.need, message, s.ServerStream.RecvMsg)
+}
+
+// stay makes an internal error of a panic outside the door. What it panicked with
+// may hold something of the request and is not logged.
+func stay(n *need, err *error) {
+	if broken := recover(); broken != nil {
+		slog.Error("call panicked", "method", n.label, "type", fmt.Sprintf("%T", broken), "stack", string(debug.Stack()))
+		*err = statusOf(problem(fault.New(fault.Internal, ""), ""))
+	}
 }
 
 // welcome refuses calls over the rate, and those that cannot be allowed because
