@@ -4,131 +4,128 @@ import (
 	"context"
 	"crypto/sha256"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/heroctl/heroctl/policies"
 	"github.com/heroctl/heroctl/schema"
 )
 
-// maxMemo bounds the answers kept for one attached set and resource.
-const maxMemo = 1 << 16
-
-// attached is the policies of a principal, ready to be asked. It is safe for
-// concurrent use.
+// attached is the policies of a principal and the guardrails, ready to be asked. It is
+// safe for concurrent use.
 type attached struct {
 	engine   *Engine
 	names    []string // as listed by the principal
 	content  schema.Digest
-	policies []*policies.Policy
-	blocks   []block // in order of priority, then of policy name
+	rules    *ladder // of the policies
+	guards   *ladder // of the guardrails, which are those of the set
+	volatile bool    // some block has a condition or a template
+	zones    map[string]*time.Location
 	tables   map[schema.Resource]*table
 
 	compiling sync.Mutex // held while the program is compiled
 }
 
-// block is one rule of the attached set. Its index in attached.blocks is its id, so
-// that sorted ids are the ladder of a path: the winner first.
-type block struct {
-	policy *policies.Policy
-	rule   policies.Rule
-}
-
 // table is the blocks of one resource: what finds them and what is known of them. Every
 // resource has one.
 type table struct {
-	root node
-
-	mu   sync.RWMutex
-	memo map[string]*verdict // by verb and matched blocks, see memoKey; guarded by mu
+	rules, guards *node // nil where there is no block
+	memo          memo
 }
+
+// memo is answers that are used again, by verb and matched blocks: see memoKey. The zero
+// memo is empty. It is safe for concurrent use.
+type memo struct {
+	mu      sync.RWMutex
+	answers map[string]*verdict // guarded by mu
+}
+
+// maxMemo bounds the answers kept for one attached set and resource.
+const maxMemo = 1 << 16
 
 // verdict is what OPA answers for a path and a capability.
 type verdict struct {
 	reason schema.Reason
 	rule   schema.RuleRef
+	unmet  string // as Decision.Condition
 }
 
 // newAttached indexes the blocks of the policies. Compiling waits until OPA is asked.
-func newAttached(e *Engine, names []string, list []*policies.Policy) *attached {
-	a := &attached{engine: e, names: names, policies: list, content: contentOf(list), tables: map[schema.Resource]*table{}}
-	for _, r := range schema.Resources() {
-		a.tables[r] = &table{}
+func newAttached(e *Engine, names []string, list []*policies.Policy, guards *ladder) *attached {
+	a := &attached{
+		engine: e, names: names, content: contentOf(list, guards.list), rules: newLadder(list, 0), guards: guards,
+		zones: map[string]*time.Location{}, tables: map[schema.Resource]*table{},
 	}
-	var ranks []string
-	for _, p := range list {
-		for _, rule := range p.Rules {
-			a.blocks = append(a.blocks, block{p, rule})
-			ranks = append(ranks, rule.Pattern.Rank())
+	for _, l := range []*ladder{a.rules, a.guards} {
+		a.volatile = a.volatile || l.volatile || l.templates
+		for _, name := range policies.Zones(l.list) {
+			if zone, err := schema.LoadZone(name); err == nil { // it was known when the policy was parsed
+				a.zones[name] = zone
+			}
 		}
 	}
-	order := make([]int, len(ranks))
-	for i := range order {
-		order[i] = i
+	for _, r := range schema.Resources() {
+		a.tables[r] = &table{rules: a.rules.roots[r], guards: guards.roots[r]}
 	}
-	// The sort is stable and the policies come by name, each with a pattern of a
-	// resource once, so that blocks of one pattern stay in the order of names.
-	slices.SortStableFunc(order, func(x, y int) int { return strings.Compare(ranks[y], ranks[x]) })
-	sorted := make([]block, len(order))
-	for id, from := range order {
-		sorted[id] = a.blocks[from]
-		a.tables[sorted[id].rule.Resource].root.add(sorted[id].rule.Pattern, uint32(id))
-	}
-	a.blocks = sorted
 	return a
 }
 
-// contentOf returns the digest that stands for a sorted list of policies: the same
-// policies are the same program.
-func contentOf(list []*policies.Policy) schema.Digest {
+// contentOf returns the digest that stands for lists of policies that are sorted: the
+// same policies are the same program.
+func contentOf(lists ...[]*policies.Policy) schema.Digest {
 	h := sha256.New()
-	for _, p := range list {
-		h.Write([]byte(p.Name.String()))
-		h.Write([]byte{0})
-		h.Write(p.Digest[:])
+	for _, list := range lists {
+		for _, p := range list {
+			h.Write([]byte(p.Name.String()))
+			h.Write([]byte{0})
+			h.Write(p.Digest[:])
+		}
+		h.Write([]byte{0}) // no name is empty
 	}
 	return schema.Digest(h.Sum(nil))
 }
 
-// matched appends to ids those of the blocks that cover the path, in order of
-// priority. This is the ladder: the first block has the winning pattern, the rest are
-// beaten or stand beside it.
-func (a *attached) matched(ids []uint32, r schema.Resource, path schema.Path) []uint32 {
-	return a.tables[r].root.match(ids, path)
-}
-
-// decide answers a call whose principal has this set attached. An answer may be kept
-// because no block reads more of the input than its path: a block that read the clock or
-// the address would have to be asked each time.
-func (a *attached) decide(ctx context.Context, c schema.Call) *verdict {
-	t := a.tables[c.Capability.Resource]
+// decide answers a call whose principal has this set attached. The answer is kept when
+// no matched block reads more of the input than its path. Where one reads the clock, the
+// address or the token, OPA is asked each time, unless now has the answer: a memo of calls
+// that differ in path and verb alone.
+func (a *attached) decide(ctx context.Context, c schema.Call, now *memo) *verdict {
 	if a.engine.config.NoMemo {
 		return a.evaluate(ctx, c)
 	}
+	t := a.tables[c.Capability.Resource]
 	var idBuffer [32]uint32
 	var keyBuffer [160]byte
-	key := memoKey(keyBuffer[:0], c.Capability.Verb, t.root.match(idBuffer[:0], c.Path))
-	t.mu.RLock()
-	v := t.memo[string(key)]
-	t.mu.RUnlock()
+	ids, plain := a.matched(idBuffer[:0], t, &c)
+	m := &t.memo
+	if !plain {
+		m = now
+	}
+	if m == nil {
+		return a.evaluate(ctx, c)
+	}
+	key := memoKey(keyBuffer[:0], c.Capability.Verb, ids)
+	m.mu.RLock()
+	v := m.answers[string(key)]
+	m.mu.RUnlock()
 	if v != nil {
 		return v
 	}
 	v = a.evaluate(ctx, c)
 	if v.reason != schema.EvaluationFailed {
-		t.keep(string(key), v)
+		m.keep(string(key), v)
 	}
 	return v
 }
 
 // keep stores an answer, starting afresh when there are too many.
-func (t *table) keep(key string, v *verdict) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.memo == nil || len(t.memo) >= maxMemo {
-		t.memo = map[string]*verdict{}
+func (m *memo) keep(key string, v *verdict) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.answers == nil || len(m.answers) >= maxMemo {
+		m.answers = map[string]*verdict{}
 	}
-	t.memo[key] = v
+	m.answers[key] = v
 }
 
 // memoKey appends a verb, with its length before it, and the matched blocks, four
@@ -147,12 +144,26 @@ func (a *attached) evaluate(ctx context.Context, c schema.Call) *verdict {
 	program, err := a.program(ctx)
 	if err == nil {
 		var v verdict
-		if v, err = program.eval(ctx, a.engine.config.Timeout, inputTerm(c, a.names)); err == nil {
+		if v, err = program.eval(ctx, a.engine.config.Timeout, inputTerm(a.complete(c), a.names)); err == nil {
 			return &v
 		}
 	}
 	a.engine.config.Log.Error("policy evaluation failed", "capability", c.Capability.String(), "cause", err)
 	return &verdict{reason: schema.EvaluationFailed}
+}
+
+// complete gives the call the local time of every zone that the blocks name, by its own
+// clock.
+func (a *attached) complete(c schema.Call) schema.Call {
+	c.Context.Zones = nil
+	if len(a.zones) == 0 {
+		return c
+	}
+	c.Context.Zones = make(map[string]schema.LocalTime, len(a.zones))
+	for name, zone := range a.zones {
+		c.Context.Zones[name] = schema.LocalTimeOf(c.Context.Time, zone)
+	}
+	return c
 }
 
 // program returns the compiled form, compiling it when it is not at hand.
@@ -165,7 +176,7 @@ func (a *attached) program(ctx context.Context) (*program, error) {
 	if p, ok := a.engine.programs.Get(a.content); ok {
 		return p, nil
 	}
-	p, err := a.engine.compiler.compile(ctx, a.policies)
+	p, err := a.engine.compiler.compile(ctx, slices.Concat(a.rules.list, a.guards.list))
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func (e *Engine) Authorize(ctx context.Context, id schema.DecisionID, c schema.C
 	if c.Path.IsZero() {
 		return now.decision(verdict{reason: schema.InvalidPath}), permit.Permit{}
 	}
-	d := now.decision(*now.attachedTo(c.Principal.Policies).decide(ctx, c))
+	d := now.decision(*now.attachedTo(c.Principal.Policies).decide(ctx, c, nil))
 	if !d.Allow {
 		return d, permit.Permit{}
 	}
@@ -34,8 +34,19 @@ func (e *Engine) List(_ context.Context, id schema.DecisionID, c schema.Call) (s
 	if reason := refuse(now, c); reason != "" {
 		return now.decision(verdict{reason: reason}), permit.Permit{}
 	}
-	filter := &filter{attached: now.attachedTo(c.Principal.Policies), call: c}
+	filter := &filter{set: now.set, attached: now.attachedTo(c.Principal.Policies), call: c}
 	return now.decision(verdict{reason: schema.Granted}), issue(id, c, filter)
+}
+
+// Complete returns the call as it is decided, and so as it is to be recorded: with the
+// local time of the zones that the principal's policies and the guardrails name. Deciding
+// does the same, so that nothing depends on whether a call was completed before.
+func (e *Engine) Complete(c schema.Call) schema.Call {
+	now := e.current.Load()
+	if now == nil || c.Principal.Kind != schema.KindUser {
+		return c
+	}
+	return now.attachedTo(c.Principal.Policies).complete(c)
 }
 
 // Self allows a user what needs only authentication: to ask who one is, and to renew
@@ -77,7 +88,7 @@ func refuse(now *snapshot, c schema.Call) schema.Reason {
 // decision returns the verdict as a decision on the snapshot's set. A nil snapshot is
 // no set.
 func (s *snapshot) decision(v verdict) schema.Decision {
-	d := schema.Decision{Allow: v.reason == schema.Granted, Reason: v.reason, Rule: v.rule}
+	d := schema.Decision{Allow: v.reason == schema.Granted, Reason: v.reason, Rule: v.rule, Condition: v.unmet}
 	if s != nil {
 		d.Set, d.Revision = s.set.Digest(), s.revision
 	}

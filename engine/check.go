@@ -3,17 +3,16 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/heroctl/heroctl/policies"
-	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
 )
 
 // Check makes sure of each policy that it compiles, and that trie and OPA agree on
 // what its blocks cover and answer: each block is probed with a path that it covers,
-// with some beside, below and above it, and with each capability of its resource. What
-// passed is not checked again, so that Check before a change is stored and Activate
+// with some beside, below and above it, with each capability of its resource, with each
+// attribute of its condition met, not met and not known, and with each kind of value in its
+// templates. What passed is not checked again, so that Check before a change is stored and Activate
 // after it cost one check. The error is of kind fault.Internal: a policy that parsed
 // should pass.
 func (e *Engine) Check(ctx context.Context, list []*policies.Policy) error {
@@ -35,7 +34,7 @@ func (e *Engine) check(ctx context.Context, p *policies.Policy) error {
 	if err != nil {
 		return err
 	}
-	a := newAttached(e, []string{p.Name.String()}, []*policies.Policy{p})
+	a := alone(e, p)
 	for _, rule := range p.Rules {
 		for _, c := range questions(a.names, rule) {
 			want := a.settle(c)
@@ -44,57 +43,19 @@ func (e *Engine) check(ctx context.Context, p *policies.Policy) error {
 				return fmt.Errorf("probe %s on the block of line %d: %w", c.Capability, rule.Line, err)
 			}
 			if got != want {
-				return fmt.Errorf("probe %s on the block of line %d: OPA says %s by line %d, the trie %s by line %d",
-					c.Capability, rule.Line, got.reason, got.rule.Line, want.reason, want.rule.Line)
+				return fmt.Errorf("probe %s on the block of line %d: OPA says %s by line %d (%s), the trie %s by line %d (%s)",
+					c.Capability, rule.Line, got.reason, got.rule.Line, got.unmet, want.reason, want.rule.Line, want.unmet)
 			}
 		}
 	}
 	return nil
 }
 
-// questions returns the calls that try a rule: every verb on a path that it covers, and
-// one verb where only the match is in question.
-func questions(attached []string, rule policies.Rule) []schema.Call {
-	principal := schema.Principal{Kind: schema.KindUser, User: "probe", Policies: attached}
-	var calls []schema.Call
-	for i, path := range probes(rule.Pattern) {
-		verbs := rule.Resource.Verbs()
-		if i > 0 {
-			verbs = verbs[:1]
-		}
-		for _, verb := range verbs {
-			calls = append(calls, schema.Call{Principal: principal, Capability: schema.Capability{Resource: rule.Resource, Verb: verb}, Path: path})
-		}
+// alone returns the policy attached and nothing else, or the guardrail over nothing.
+func alone(e *Engine, p *policies.Policy) *attached {
+	list, none := []*policies.Policy{p}, newLadder(nil, guardBit)
+	if p.Kind == policies.KindGuardrail {
+		return newAttached(e, nil, nil, newLadder(list, guardBit))
 	}
-	return calls
-}
-
-// settle answers from the matched blocks what the main module must answer. It serves
-// Check alone: decisions are OPA's.
-func (a *attached) settle(c schema.Call) verdict {
-	ids := a.matched(nil, c.Capability.Resource, c.Path)
-	if len(ids) == 0 {
-		return verdict{reason: schema.NoRule}
-	}
-	top := a.blocks[ids[0]].rule.Pattern
-	beaten := slices.IndexFunc(ids, func(id uint32) bool { return a.blocks[id].rule.Pattern != top })
-	if beaten >= 0 {
-		ids = ids[:beaten]
-	}
-	pick := func(reason schema.Reason, settles func(policies.Rule) bool) (verdict, bool) {
-		for _, id := range ids {
-			if b := a.blocks[id]; settles(b.rule) {
-				return verdict{reason, b.policy.Ref(b.rule)}, true
-			}
-		}
-		return verdict{}, false
-	}
-	if v, ok := pick(schema.ExplicitDeny, func(r policies.Rule) bool { return r.Deny }); ok {
-		return v
-	}
-	if v, ok := pick(schema.Granted, func(r policies.Rule) bool { return r.Allows(c.Capability.Verb) }); ok {
-		return v
-	}
-	v, _ := pick(schema.CapabilityMissing, func(policies.Rule) bool { return true })
-	return v
+	return newAttached(e, []string{p.Name.String()}, list, none)
 }

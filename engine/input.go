@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"encoding/json"
+	"strconv"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/heroctl/heroctl/schema"
@@ -16,11 +19,6 @@ func inputTerm(c schema.Call, attached []string) *ast.Term {
 	insertList(properties, "policies", attached)
 	insertText(properties, "job", c.Principal.Job)
 
-	context := ast.NewObjectWithCapacity(2)
-	context.Insert(ast.InternedTerm("time"), ast.StringTerm(schema.FormatTime(c.Context.Time)))
-	if c.Context.Source.IsValid() {
-		context.Insert(ast.InternedTerm("source"), ast.StringTerm(c.Context.Source.Unmap().String()))
-	}
 	return ast.ObjectTerm(
 		ast.Item(ast.InternedTerm("subject"), ast.ObjectTerm(
 			ast.Item(ast.InternedTerm("type"), ast.StringTerm(string(c.Principal.Kind))),
@@ -34,8 +32,31 @@ func inputTerm(c schema.Call, attached []string) *ast.Term {
 			ast.Item(ast.InternedTerm("type"), ast.StringTerm(string(c.Capability.Resource))),
 			ast.Item(ast.InternedTerm("id"), ast.StringTerm(c.Path.String())),
 		)),
-		ast.Item(ast.InternedTerm("context"), ast.NewTerm(context)),
+		ast.Item(ast.InternedTerm("context"), contextTerm(c.Context)),
 	)
+}
+
+func contextTerm(c schema.Context) *ast.Term {
+	context := ast.NewObjectWithCapacity(5)
+	context.Insert(ast.InternedTerm("time"), ast.StringTerm(schema.FormatTime(c.Time)))
+	if source := c.Address(); source.IsValid() {
+		context.Insert(ast.InternedTerm("source"), ast.StringTerm(source.String()))
+	}
+	insertText(context, "auth_method", c.Method)
+	if age, known := c.TokenAge(); known {
+		context.Insert(ast.InternedTerm("token_age"), ast.NumberTerm(json.Number(strconv.FormatInt(age, 10))))
+	}
+	if len(c.Zones) > 0 {
+		zones := ast.NewObjectWithCapacity(len(c.Zones))
+		for name, local := range c.Zones {
+			zones.Insert(ast.StringTerm(name), ast.ObjectTerm(
+				ast.Item(ast.InternedTerm("day"), ast.InternedTerm(local.Day)),
+				ast.Item(ast.InternedTerm("minute"), ast.InternedTerm(local.Minute)),
+			))
+		}
+		context.Insert(ast.InternedTerm("zones"), ast.NewTerm(zones))
+	}
+	return ast.NewTerm(context)
 }
 
 // insertText and insertList leave empty fields out, as the JSON form does.

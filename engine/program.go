@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -21,7 +22,10 @@ import (
 // builtins are the functions of Rego that compiled policies use. A module that calls
 // any other does not compile, so that nothing can be fetched, timed or drawn at random
 // during an evaluation.
-var builtins = []string{"assign", "count", "eq", "equal", "glob.match", "max", "neq", "startswith"}
+var builtins = []string{
+	"assign", "contains", "count", "eq", "equal", "glob.match", "gt", "gte", "internal.member_2", "lt", "lte", "max", "min",
+	"neq", "net.cidr_contains", "split", "startswith",
+}
 
 // compiler makes programs. It is immutable.
 type compiler struct {
@@ -139,7 +143,8 @@ func readAnswer(answer ast.Value) (verdict, error) {
 	}
 	v := verdict{reason: schema.Reason(reason)}
 	switch v.reason {
-	case schema.Granted, schema.NoRule, schema.ExplicitDeny, schema.CapabilityMissing:
+	case schema.Granted, schema.NoRule, schema.ExplicitDeny, schema.CapabilityMissing,
+		schema.ConditionFailed, schema.GuardrailDenied, schema.TemplateValue:
 	default:
 		return verdict{}, errors.New("the answer has an unknown reason")
 	}
@@ -149,10 +154,34 @@ func readAnswer(answer ast.Value) (verdict, error) {
 	if rules.Len() == 0 {
 		return v, nil
 	}
-	var err error
-	v.rule, err = readRule(rules.Elem(0).Value)
-	return v, err
+	var err1, err2 error
+	v.rule, err1 = readRule(rules.Elem(0).Value)
+	v.unmet, err2 = readUnmet(v.reason, context)
+	return v, errors.Join(err1, err2)
 }
+
+// readUnmet reads what of a condition does not hold, where the reason has one.
+func readUnmet(reason schema.Reason, context ast.Object) (string, error) {
+	if reason != schema.ConditionFailed && reason != schema.GuardrailDenied {
+		return "", nil
+	}
+	unmet, ok := field[ast.Set](context, "unmet")
+	if !ok || unmet.Len() == 0 && reason == schema.ConditionFailed {
+		return "", errors.New("the answer does not say what does not hold")
+	}
+	var names []string
+	for _, term := range unmet.Slice() {
+		name, ok := term.Value.(ast.String)
+		if !ok {
+			return "", errors.New("what does not hold of the answer is not a text")
+		}
+		names = append(names, string(name))
+	}
+	return joinUnmet(names), nil
+}
+
+// joinUnmet writes sorted attributes of a condition as Decision.Condition does.
+func joinUnmet(names []string) string { return strings.Join(names, ",") }
 
 // readRule reads one rule of an answer.
 func readRule(rule ast.Value) (schema.RuleRef, error) {

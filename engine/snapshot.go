@@ -15,22 +15,27 @@ type snapshot struct {
 	engine   *Engine
 	set      *policies.Set
 	revision schema.Revision
+	guards   *ladder // the guardrails of the set
 
 	mu       sync.RWMutex
 	attached map[string]*attached // by the names, each with its length before it; guarded by mu
 }
 
 // next returns the snapshot of a set that follows s, which may be nil. The attached
-// sets that the change does not touch go on with it, memo and all.
+// sets that the change does not touch go on with it, memo and all; a change of a guardrail
+// touches all of them.
 func (s *snapshot) next(e *Engine, set *policies.Set, rev schema.Revision) *snapshot {
+	guards := set.Guardrails()
 	next := &snapshot{engine: e, set: set, revision: rev, attached: map[string]*attached{}}
-	if s == nil {
+	if s == nil || contentOf(guards) != contentOf(s.guards.list) {
+		next.guards = newLadder(guards, guardBit)
 		return next
 	}
+	next.guards = s.guards
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for key, a := range s.attached {
-		if a.content == contentOf(set.Pick(a.names)) {
+		if a.content == contentOf(set.Pick(a.names), guards) {
 			next.attached[key] = a
 		}
 	}
@@ -52,7 +57,7 @@ func (s *snapshot) attachedTo(names []string) *attached {
 	if a != nil {
 		return a
 	}
-	a = newAttached(s.engine, slices.Clone(names), s.set.Pick(names))
+	a = newAttached(s.engine, slices.Clone(names), s.set.Pick(names), s.guards)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other := s.attached[string(key)]; other != nil {

@@ -9,7 +9,8 @@ import (
 
 // node is a trie of patterns by segment. It finds the ids of exactly the patterns
 // that cover a path: what Pattern.Matches says of each, without asking each. It is
-// built once and then read only.
+// built once and then read only. It takes a template for a "+": whether the path has the
+// template's value there is seen afterwards.
 type node struct {
 	ends     []uint32            // patterns that end with this segment
 	literals map[string]*node    // next segment, literally
@@ -20,7 +21,7 @@ type node struct {
 
 // add puts a pattern in.
 func (n *node) add(p schema.Pattern, id uint32) {
-	segment, rest, more := "", p.String(), true
+	segment, rest, more := "", p.Widened().String(), true
 	for more {
 		segment, rest, more = strings.Cut(rest, "/")
 		if prefix, star := strings.CutSuffix(segment, "*"); star {
@@ -61,13 +62,15 @@ func (n *node) child(segment string) *node {
 	return next
 }
 
-// match appends the ids of the patterns that cover the path, sorted.
+// match appends the ids of the patterns that cover the path; those it appends are
+// sorted.
 func (n *node) match(ids []uint32, path schema.Path) []uint32 {
 	if path.IsZero() {
 		return append(ids, n.stars[""]...)
 	}
+	before := len(ids)
 	ids = n.walk(ids, path.String())
-	sortIDs(ids)
+	sortIDs(ids[before:])
 	return ids
 }
 

@@ -55,93 +55,103 @@ func (p *parser) missing(at hcl.Range, summary, detail string) {
 	}
 }
 
-// file checks the top level: policy blocks and nothing else.
+// file checks the top level: policy and guardrail blocks and nothing else.
 func (p *parser) file(body *hclsyntax.Body) []*Policy {
 	for _, attr := range body.Attributes {
-		p.report(attr.NameRange, "attribute outside a policy", `a file holds blocks of the form policy "name" { … }`)
+		p.report(attr.NameRange, "attribute outside a policy", fileHint)
 	}
 	var list []*Policy
 	seen := map[string]hcl.Range{}
 	for _, block := range body.Blocks {
-		switch block.Type {
-		case "policy":
-			one := p.policy(block)
-			if one.Name.IsZero() {
-				continue
-			}
-			if first, twice := seen[one.Name.Fold()]; twice {
-				p.report(block.LabelRanges[0], "two policies of one name",
-					fmt.Sprintf("the first is on line %d; names that differ only by case count as the same", first.Start.Line))
-				continue
-			}
-			seen[one.Name.Fold()] = block.LabelRanges[0]
-			list = append(list, one)
-		case "guardrail":
-			p.report(block.TypeRange, "guardrails are not part of this release", `write the denial into a policy, as a block with capabilities = []`)
-		default:
-			p.report(block.TypeRange, "unknown block", didYouMean(block.Type, []string{"policy"}, `a file holds blocks of the form policy "name" { … }`))
+		if kind := Kind(block.Type); kind != KindPolicy && kind != KindGuardrail {
+			p.report(block.TypeRange, "unknown block", didYouMean(block.Type, []string{"policy", "guardrail"}, fileHint))
+			continue
 		}
+		one := p.policy(block)
+		if one.Name.IsZero() {
+			continue
+		}
+		if first, twice := seen[one.Name.Fold()]; twice {
+			p.report(block.LabelRanges[0], "two policies of one name",
+				fmt.Sprintf("the first is on line %d; guardrails count as policies, and names that differ only by case count as the same", first.Start.Line))
+			continue
+		}
+		seen[one.Name.Fold()] = block.LabelRanges[0]
+		list = append(list, one)
 	}
 	return list
 }
 
-// policy checks one policy block.
+const fileHint = `a file holds blocks of the form policy "name" { … } or guardrail "name" { … }`
+
+// policy checks one policy or guardrail block.
 func (p *parser) policy(block *hclsyntax.Block) *Policy {
 	text, first := p.source(block)
-	one := &Policy{Name: p.name(block), Text: text, Digest: schema.DigestOf(text), First: first, Span: span(block.TypeRange)}
+	one := &Policy{Kind: Kind(block.Type), Name: p.name(block), Text: text, Digest: schema.DigestOf(text), First: first, Span: span(block.TypeRange)}
 	if len(block.LabelRanges) > 0 {
 		one.Span = span(block.LabelRanges[0])
 	}
 	for name, attr := range block.Body.Attributes {
 		if name != "description" {
-			p.report(attr.NameRange, "unknown attribute", didYouMean(name, []string{"description"}, "a policy has a description and resource blocks"))
+			p.report(attr.NameRange, "unknown attribute", didYouMean(name, []string{"description"}, "a "+block.Type+" has a description and resource blocks"))
 			continue
 		}
 		if value, ok := p.literal(attr.Expr, "a description"); ok {
 			one.Description = p.description(attr.Expr.Range(), value)
 		}
 	}
-	lines := map[key]int{}
-	for _, inner := range block.Body.Blocks {
-		rule, ok := p.rule(inner)
-		if !ok {
-			continue
-		}
-		rule.Line = inner.TypeRange.Start.Line - first + 1
-		id := key{rule.Resource, rule.Pattern}
-		if line, twice := lines[id]; twice {
-			p.report(p.pathRange(inner), "the pattern is there already",
-				fmt.Sprintf("line %d has a %s block with the same path; write its capabilities into one block", line, rule.Resource))
-			continue
-		}
-		lines[id] = inner.TypeRange.Start.Line
-		one.Rules = append(one.Rules, rule)
+	one.Rules = p.rules(one.Kind, block.Body.Blocks, first)
+	if one.Kind == KindGuardrail && one.locks(one) {
+		p.report(block.TypeRange, "nobody could change the guardrail any more", lockHint)
 	}
 	return one
 }
 
+// rules checks the resource blocks of a policy whose text begins on the given line.
+func (p *parser) rules(kind Kind, blocks hclsyntax.Blocks, first int) []Rule {
+	var rules []Rule
+	lines := map[key]int{}
+	for _, block := range blocks {
+		rule, ok := p.rule(kind, block)
+		if !ok {
+			continue
+		}
+		rule.Line = block.TypeRange.Start.Line - first + 1
+		id := key{rule.Resource, rule.Pattern, rule.Condition.key()}
+		if line, twice := lines[id]; twice {
+			p.report(p.pathRange(block), "the pattern is there already",
+				fmt.Sprintf("line %d has a %s block with the same path and the same condition; write them into one block", line, rule.Resource))
+			continue
+		}
+		lines[id] = block.TypeRange.Start.Line
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
 // key is what a policy may hold only one rule for.
 type key struct {
-	resource schema.Resource
-	pattern  schema.Pattern
+	resource  schema.Resource
+	pattern   schema.Pattern
+	condition string
 }
 
 // name checks the label of a policy block.
 func (p *parser) name(block *hclsyntax.Block) schema.Name {
 	switch len(block.Labels) {
 	case 0:
-		p.missing(block.TypeRange, "the policy has no name", `write policy "name" { … }`)
+		p.missing(block.TypeRange, "the "+block.Type+" has no name", "write "+block.Type+` "name" { … }`)
 		return schema.Name{}
 	case 1:
 	default:
-		p.report(block.LabelRanges[1], "the policy has more than one name", `write policy "name" { … }`)
+		p.report(block.LabelRanges[1], "the "+block.Type+" has more than one name", "write "+block.Type+` "name" { … }`)
 		return schema.Name{}
 	}
 	name, err := schema.ParseName(block.Labels[0])
 	if block.Labels[0] == "" {
-		p.report(block.LabelRanges[0], "the policy has no name", `write policy "name" { … }`)
+		p.report(block.LabelRanges[0], "the "+block.Type+" has no name", "write "+block.Type+` "name" { … }`)
 	} else if err != nil && isASCII(block.Labels[0]) {
-		p.report(block.LabelRanges[0], "bad policy name", fault.Detail(err))
+		p.report(block.LabelRanges[0], "bad "+block.Type+" name", fault.Detail(err))
 	}
 	return name
 }
@@ -156,8 +166,21 @@ func (p *parser) description(at hcl.Range, value string) string {
 	return value
 }
 
+// form is how the resource blocks of a kind are written.
+type form struct {
+	says  string // the attribute that says what the block does
+	when  string // the block that says when
+	other string // what the other kind has in place of when
+	hint  string
+}
+
+var forms = map[Kind]form{
+	KindPolicy:    {"capabilities", "condition", "unless", "a resource block of a policy has path, capabilities and a block condition"},
+	KindGuardrail: {"deny", "unless", "condition", "a resource block of a guardrail has path, deny and a block unless"},
+}
+
 // rule checks one resource block. ok is false when it names no pattern.
-func (p *parser) rule(block *hclsyntax.Block) (rule Rule, ok bool) {
+func (p *parser) rule(kind Kind, block *hclsyntax.Block) (rule Rule, ok bool) {
 	rule.Resource = schema.Resource(block.Type)
 	if rule.Resource.Verbs() == nil {
 		p.report(block.TypeRange, "unknown resource", didYouMean(block.Type, resourceWords(), "the resources are "+strings.Join(resourceWords(), ", ")))
@@ -166,46 +189,62 @@ func (p *parser) rule(block *hclsyntax.Block) (rule Rule, ok bool) {
 	if len(block.LabelRanges) > 0 {
 		p.report(block.LabelRanges[0], "a resource block takes no name", `write the pattern inside, as path = "prod/*"`)
 	}
-	for _, inner := range block.Body.Blocks {
-		p.innerBlock(inner)
-	}
+	form := forms[kind]
 	for name, attr := range block.Body.Attributes {
-		switch name {
-		case "path":
+		switch {
+		case name == "path":
 			rule.Pattern = p.pattern(attr.Expr)
-		case "capabilities":
-			rule.Verbs, rule.Deny = p.capabilities(rule.Resource, attr.Expr)
+		case name != form.says:
+			p.report(attr.NameRange, "unknown attribute", didYouMean(name, []string{"path", form.says}, form.hint))
+		case kind == KindGuardrail:
+			rule.Denies = p.denies(rule.Resource, attr.Expr)
 		default:
-			p.report(attr.NameRange, "unknown attribute", didYouMean(name, []string{"path", "capabilities"}, "a resource block has path and capabilities"))
+			rule.Verbs, rule.Deny = p.capabilities(rule.Resource, attr.Expr)
 		}
 	}
-	p.required(block, rule.Resource)
+	rule.Condition = p.when(form, block.Body.Blocks)
+	p.required(block, rule.Resource, form)
 	return rule, !rule.Pattern.IsZero()
+}
+
+// when checks the blocks inside a resource block: at most one, its condition.
+func (p *parser) when(form form, blocks hclsyntax.Blocks) *Condition {
+	var c *Condition
+	for _, block := range blocks {
+		switch {
+		case block.Type == form.when && c != nil:
+			p.report(block.TypeRange, "the block has two conditions", "all attributes of one must hold; for one condition or another, write the "+
+				"resource block twice")
+		case block.Type == form.when:
+			c = p.condition(block)
+		case block.Type == form.other:
+			p.report(block.TypeRange, "the block does not belong here", "a policy's rule has a condition under which it holds, a guardrail's the circumstances unless which it denies")
+		default:
+			p.report(block.TypeRange, "unknown block", didYouMean(block.Type, []string{form.when}, form.hint))
+		}
+	}
+	return c
 }
 
 // required reports the attributes that a resource block lacks. A misspelt attribute is
 // not missing, too.
-func (p *parser) required(block *hclsyntax.Block, resource schema.Resource) {
-	path, capabilities := block.Body.Attributes["path"], block.Body.Attributes["capabilities"]
+func (p *parser) required(block *hclsyntax.Block, resource schema.Resource, form form) {
+	path, says := block.Body.Attributes["path"], block.Body.Attributes[form.says]
 	for name := range block.Body.Attributes {
-		if name != "path" && name != "capabilities" {
+		if name != "path" && name != form.says {
 			return
 		}
 	}
 	if path == nil {
 		p.missing(block.TypeRange, "the block has no path", `write path = "prod/*", or path = "*" for everything`)
 	}
-	if capabilities == nil {
-		p.missing(block.TypeRange, "the block has no capabilities", `write capabilities = ["`+string(resource.Verbs()[0])+`"], or capabilities = [] to deny`)
+	if says == nil {
+		hint := "write " + form.says + ` = ["` + string(resource.Verbs()[0]) + `"]`
+		if form.says == "capabilities" {
+			hint += ", or capabilities = [] to deny"
+		}
+		p.missing(block.TypeRange, "the block has no "+form.says, hint)
 	}
-}
-
-func (p *parser) innerBlock(block *hclsyntax.Block) {
-	if block.Type == "condition" {
-		p.report(block.TypeRange, "conditions are not part of this release", "leave the block out only if the rule may hold at any time and from anywhere")
-		return
-	}
-	p.report(block.TypeRange, "unknown block", "a resource block has path and capabilities, and no blocks inside")
 }
 
 func (p *parser) pathRange(block *hclsyntax.Block) hcl.Range {
@@ -216,10 +255,6 @@ func (p *parser) pathRange(block *hclsyntax.Block) hcl.Range {
 func (p *parser) pattern(expr hclsyntax.Expression) schema.Pattern {
 	text, ok := p.literal(expr, "a path")
 	if !ok || !isASCII(text) {
-		return schema.Pattern{}
-	}
-	if strings.Contains(text, "{{") {
-		p.report(expr.Range(), "templates are not part of this release", "write the pattern out, with + for one segment or a final * for any rest")
 		return schema.Pattern{}
 	}
 	pattern, err := schema.ParsePattern(text)
@@ -236,6 +271,25 @@ func (p *parser) capabilities(resource schema.Resource, expr hclsyntax.Expressio
 		p.report(expr.Range(), "capabilities is not a list", `write a list such as ["`+string(resource.Verbs()[0])+`"], or [] to deny`)
 		return nil, false
 	}
+	given := p.verbs(resource, list, true)
+	if given["deny"] && len(list.Exprs) > 1 {
+		p.report(expr.Range(), "deny beside other capabilities", `["deny"] denies everything on the path; write it alone, or leave it out`)
+	}
+	return inOrder(resource, given), given["deny"] || len(list.Exprs) == 0
+}
+
+// denies checks the list of verbs that a guardrail denies.
+func (p *parser) denies(resource schema.Resource, expr hclsyntax.Expression) []schema.Verb {
+	list, ok := expr.(*hclsyntax.TupleConsExpr)
+	if !ok || len(list.Exprs) == 0 {
+		p.report(expr.Range(), "deny names no capability", `write a list such as ["`+string(resource.Verbs()[0])+`"]; a guardrail denies only what it names`)
+		return nil
+	}
+	return inOrder(resource, p.verbs(resource, list, false))
+}
+
+// verbs checks the words of a list of verbs, among which "deny" may be.
+func (p *parser) verbs(resource schema.Resource, list *hclsyntax.TupleConsExpr, deny bool) map[string]bool {
 	given := map[string]bool{}
 	for _, item := range list.Exprs {
 		word, ok := p.literal(item, "a capability")
@@ -243,17 +297,17 @@ func (p *parser) capabilities(resource schema.Resource, expr hclsyntax.Expressio
 		case !ok:
 		case given[word]:
 			p.report(item.Range(), "the capability is there already", "name each capability once")
-		case word != "deny" && !slices.Contains(resource.Verbs(), schema.Verb(word)):
+		case !(deny && word == "deny") && !slices.Contains(resource.Verbs(), schema.Verb(word)):
 			p.report(item.Range(), "unknown capability of "+string(resource), didYouMean(word, verbWords(resource), string(resource)+" has "+strings.Join(verbWords(resource), ", ")))
 		default:
 			given[word] = true
 		}
 	}
-	if given["deny"] && len(list.Exprs) > 1 {
-		p.report(expr.Range(), "deny beside other capabilities", `["deny"] denies everything on the path; write it alone, or leave it out`)
-	}
-	verbs = slices.DeleteFunc(resource.Verbs(), func(v schema.Verb) bool { return !given[string(v)] })
-	return verbs, given["deny"] || len(list.Exprs) == 0
+	return given
+}
+
+func inOrder(resource schema.Resource, given map[string]bool) []schema.Verb {
+	return slices.DeleteFunc(resource.Verbs(), func(v schema.Verb) bool { return !given[string(v)] })
 }
 
 // literal returns the text of a quoted string without interpolation. Nothing in a

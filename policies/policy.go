@@ -1,7 +1,9 @@
 // Package policies reads the policy language and compiles it to Rego.
 //
 // A policy is a named HCL block of rules; a rule is a block that names a resource,
-// a pattern and capabilities. Parse turns text into checked policies or into
+// a pattern and capabilities, and may name a Condition under which it holds. A
+// guardrail is the same with denials in place of capabilities: it binds everyone, and
+// no policy overrides it. Parse turns text into checked policies or into
 // diagnostics, never both half-way. A Policy keeps the bytes it was written in and
 // is known by their digest, so that a decision can name the very line that settled
 // it. A Set is all policies in force, immutable and known by its digest.
@@ -20,9 +22,19 @@ import (
 	"github.com/heroctl/heroctl/schema"
 )
 
-// Policy is one checked policy. It is immutable and safe for concurrent use; the
-// slices belong to it.
+// Kind says what a Policy is.
+type Kind string
+
+// The kinds, as they are written.
+const (
+	KindPolicy    Kind = "policy"    // grants and denies to those it is attached to
+	KindGuardrail Kind = "guardrail" // denies to everyone
+)
+
+// Policy is one checked policy or guardrail. It is immutable and safe for concurrent
+// use; the slices belong to it. Policies and guardrails share their names.
 type Policy struct {
+	Kind        Kind
 	Name        schema.Name
 	Description string
 	Text        []byte        // the block as written, with the comment lines directly above it
@@ -33,13 +45,16 @@ type Policy struct {
 }
 
 // Rule is one resource block of a policy. Everything that may decide a request is
-// here: what it speaks about (Resource, Pattern) and what it answers (Deny, Verbs).
+// here: what it speaks about (Resource, Pattern), what it answers (Deny, Verbs or
+// Denies) and when (Condition).
 type Rule struct {
-	Resource schema.Resource
-	Pattern  schema.Pattern
-	Deny     bool          // an explicit deny of every verb; then Verbs is empty
-	Verbs    []schema.Verb // as granted by the text, in the order of the resource's verbs
-	Line     int           // of the block in the policy's Text, from 1
+	Resource  schema.Resource
+	Pattern   schema.Pattern
+	Deny      bool          // an explicit deny of every verb; then Verbs is empty
+	Verbs     []schema.Verb // as granted by the text, in the order of the resource's verbs
+	Denies    []schema.Verb // of a guardrail, in place of Deny and Verbs: what it denies, and nothing implied
+	Condition *Condition    // under which a policy's rule holds, or unless which a guardrail's; nil for always
+	Line      int           // of the block in the policy's Text, from 1
 }
 
 // Grants returns the verbs that the rule grants, the implied ones too, in the order

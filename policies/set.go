@@ -9,12 +9,13 @@ import (
 	"github.com/heroctl/heroctl/schema"
 )
 
-// Set is all policies in force. It is immutable, safe for concurrent use, and known
+// Set is all policies and guardrails in force. It is immutable, safe for concurrent use, and known
 // by its digest: the same policies make the same digest, in whatever order they came.
 type Set struct {
 	sorted []*Policy // by name, no duplicates
 	digest schema.Digest
 	rules  int
+	guards []*Policy // the guardrails among sorted
 }
 
 // NewSet returns the set of the policies. Of several with one name the last counts.
@@ -58,6 +59,9 @@ func (s *Set) seal() {
 		line = append(append(line, name...), p.Digest[:]...)
 		h.Write(line)
 		s.rules += len(p.Rules)
+		if p.Kind == KindGuardrail {
+			s.guards = append(s.guards, p)
+		}
 	}
 	h.Sum(s.digest[:0])
 }
@@ -71,7 +75,10 @@ func (s *Set) Len() int { return len(s.sorted) }
 // Rules returns the number of rules of all policies.
 func (s *Set) Rules() int { return s.rules }
 
-// Get returns the policy of the name, or nil.
+// Guardrails returns the guardrails, sorted by name.
+func (s *Set) Guardrails() []*Policy { return slices.Clone(s.guards) }
+
+// Get returns the policy or guardrail of the name, or nil.
 func (s *Set) Get(name schema.Name) *Policy { return s.Find(name.String()) }
 
 // Find is Get for a name in text, which need not be one.
@@ -98,11 +105,12 @@ func (s *Set) Names() []schema.Name {
 func (s *Set) All() []*Policy { return slices.Clone(s.sorted) }
 
 // Pick returns the policies of the given names, sorted and each once; names that the
-// set does not have are left out.
+// set does not have, or has as guardrails, are left out: nothing attached to a
+// principal makes a guardrail.
 func (s *Set) Pick(names []string) []*Policy {
 	picked := make([]*Policy, 0, len(names))
 	for _, name := range names {
-		if p := s.Find(name); p != nil {
+		if p := s.Find(name); p != nil && p.Kind != KindGuardrail {
 			picked = append(picked, p)
 		}
 	}

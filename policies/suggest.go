@@ -11,6 +11,8 @@ var synonyms = map[string]string{
 	"write": "update", "put": "update", "patch": "update", "edit": "update", "get": "read", "view": "describe",
 	"remove": "delete", "submit": "run", "start": "run", "secrets": "secret", "capability": "capabilities",
 	"pattern": "path", "name": "path", "desc": "description", "kill": "stop", "ack": "acknowledge",
+	"cidrs": "source_cidrs", "source": "source_cidrs", "networks": "source_cidrs", "weekdays": "days", "tz": "timezone", "zone": "timezone",
+	"max_age": "token_max_age", "method": "auth_method", "conditions": "condition", "when": "condition", "if": "condition", "except": "unless",
 }
 
 // didYouMean returns a hint with the valid word nearest to the given one, or the

@@ -49,9 +49,18 @@ func DigestOfList(names []string) Digest {
 
 // Context is what else a decision may read.
 type Context struct {
-	Time   time.Time  // when the request arrived, by the gateway's clock
-	Source netip.Addr // client address; through trusted proxies only; may be invalid (none)
+	Time        time.Time            // when the request arrived, by the gateway's clock
+	Source      netip.Addr           // client address; through trusted proxies only; may be invalid (none)
+	Method      string               // how the principal was identified, such as MethodToken; "" if unknown
+	TokenIssued time.Time            // when the principal's token was made; zero if there is none
+	Zones       map[string]LocalTime // Time in the time zones that the policies name; the engine fills it in
 }
+
+// The ways to be identified; append-only.
+const MethodToken = "token" // by a bearer token
+
+// Methods returns every way to be identified.
+func Methods() []string { return []string{MethodToken} }
 
 // Call is one question put to the engine.
 type Call struct {
@@ -100,6 +109,10 @@ type Decision struct {
 	Rule     RuleRef  // the rule that settled it; zero for no_rule and for refusals before policy
 	Set      Digest   // policy set the decision was made on
 	Revision Revision // store revision of that set
+	// Condition names the attributes of the rule's condition that did not hold, such as
+	// "hours" or "days,source_cidrs": for condition_failed those of the grant, for guardrail
+	// those of its unless block.
+	Condition string
 }
 
 // Subject, Action, Resource and Context of an Input follow AuthZEN 1.0 (OpenID
@@ -141,10 +154,13 @@ type InputResource struct {
 	ID   string   `json:"id"`
 }
 
-// InputContext is the circumstances of an Input.
+// InputContext is the circumstances of an Input. What is not known is left out.
 type InputContext struct {
-	Time   string `json:"time"` // TimeLayout
-	Source string `json:"source,omitempty"`
+	Time       string               `json:"time"` // TimeLayout
+	Source     string               `json:"source,omitempty"`
+	AuthMethod string               `json:"auth_method,omitempty"`
+	TokenAge   *int64               `json:"token_age,omitempty"` // in seconds, rounded up
+	Zones      map[string]LocalTime `json:"zones,omitempty"`     // by the name of the time zone
 }
 
 // Input returns the document for c.
@@ -155,10 +171,15 @@ func (c Call) Input() Input {
 		}},
 		Action:   InputAction{Name: c.Capability.String()},
 		Resource: InputResource{Type: c.Capability.Resource, ID: c.Path.String()},
-		Context:  InputContext{Time: FormatTime(c.Context.Time)},
+		Context: InputContext{
+			Time: FormatTime(c.Context.Time), AuthMethod: c.Context.Method, Zones: c.Context.Zones,
+		},
 	}
-	if c.Context.Source.IsValid() {
-		in.Context.Source = c.Context.Source.Unmap().String()
+	if source := c.Context.Address(); source.IsValid() {
+		in.Context.Source = source.String()
+	}
+	if age, known := c.Context.TokenAge(); known {
+		in.Context.TokenAge = &age
 	}
 	return in
 }

@@ -10,10 +10,16 @@ import (
 // Pattern selects paths. The grammar is Vault's: literal segments as in a Path;
 // "+" is any one whole segment; "*" as the very last character is any rest, "/"
 // included, the empty rest too. "prod/*" covers prod/db and prod/admin/key, not
-// prod; "prod*" covers all of these and production/x; "*" covers everything. Only
-// ParsePattern makes one. Patterns are comparable; case matters. The zero Pattern
-// covers nothing.
+// prod; "prod*" covers all of these and production/x; "*" covers everything. A
+// segment may also be a Template, which stands for an attribute of the principal;
+// a pattern with one covers nothing until it is bound, see Bind. Only ParsePattern
+// makes one. Patterns are comparable; case matters. The zero Pattern covers
+// nothing.
 type Pattern struct{ text string }
+
+// wild are the characters with which the part of a pattern begins that is not
+// literal. No segment of a path has one of them.
+const wild = "+*{"
 
 // ParsePattern is the one parser of patterns. It rejects and never repairs. The
 // error is of kind fault.InvalidPath and says which segment is wrong without
@@ -50,8 +56,10 @@ func MustPattern(text string) Pattern {
 // checkPatternSegment says what is wrong with one segment of a pattern, or "".
 func checkPatternSegment(segment string, last bool) string {
 	switch {
-	case segment == "+", last && segment == "*":
+	case segment == "+", last && segment == "*", isTemplate(segment):
 		return ""
+	case strings.Contains(segment, "{"), strings.Contains(segment, "}"):
+		return templateProblem
 	case strings.Contains(segment, "+*"):
 		return `is "+*", which is not allowed; write "+/*" or "*"`
 	case strings.Contains(segment, "+"):
@@ -74,6 +82,14 @@ func checkPatternSegment(segment string, last bool) string {
 
 // String returns the pattern as written.
 func (p Pattern) String() string { return p.text }
+
+// Segments returns the segments in order.
+func (p Pattern) Segments() []string {
+	if p.text == "" {
+		return nil
+	}
+	return strings.Split(p.text, "/")
+}
 
 // IsZero reports whether p covers nothing.
 func (p Pattern) IsZero() bool { return p.text == "" }
@@ -98,17 +114,17 @@ func (p Pattern) Matches(path Path) bool {
 }
 
 // Literal returns what every path that the pattern covers starts with: the text
-// before the first "+" or "*".
+// before the first "+", "*" or template.
 func (p Pattern) Literal() string {
-	if i := strings.IndexAny(p.text, "+*"); i >= 0 {
+	if i := strings.IndexAny(p.text, wild); i >= 0 {
 		return p.text[:i]
 	}
 	return p.text
 }
 
-// Exact reports whether the pattern has no "+" and no "*", so that it covers one
-// path.
-func (p Pattern) Exact() bool { return !p.IsZero() && !strings.ContainsAny(p.text, "+*") }
+// Exact reports whether the pattern has no "+", no "*" and no template, so that it
+// covers one path.
+func (p Pattern) Exact() bool { return !p.IsZero() && !strings.ContainsAny(p.text, wild) }
 
 // Open reports whether the pattern ends in "*".
 func (p Pattern) Open() bool { return strings.HasSuffix(p.text, "*") }
@@ -117,23 +133,24 @@ func (p Pattern) Open() bool { return strings.HasSuffix(p.text, "*") }
 // that cover a path, the one with the larger Rank is the more specific and wins.
 // The order is Vault's, made total: first the pattern whose first "+" or "*" comes
 // later, then one that does not end in "*", then fewer "+", then the longer, then
-// the lexically larger.
+// the lexically larger. A template is a wildcard where it begins, and is not a "+";
+// the text is ranked as written.
 //
 //	"005 open 16 006 prod/*"
 //	  │   │   │   │    └ the pattern
 //	  │   │   │   └ its length
 //	  │   │   └ how many of 16 segments are not "+"
 //	  │   └ "open" with a final "*", else "shut"
-//	  └ where the first "+" or "*" is; 999 without
+//	  └ where the first "+", "*" or template is; 999 without
 func (p Pattern) Rank() string {
-	wild, end := strings.IndexAny(p.text, "+*"), "shut"
-	if wild < 0 {
-		wild = 999
+	first, end := strings.IndexAny(p.text, wild), "shut"
+	if first < 0 {
+		first = 999
 	}
 	if p.Open() {
 		end = "open"
 	}
-	return fmt.Sprintf("%03d %s %02d %03d %s", wild, end, MaxPathSegments-strings.Count(p.text, "+"), len(p.text), p.text)
+	return fmt.Sprintf("%03d %s %02d %03d %s", first, end, MaxPathSegments-strings.Count(p.text, "+"), len(p.text), p.text)
 }
 
 // Compare orders patterns by priority: it is negative when p is less specific than
