@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -19,12 +20,18 @@ type Query struct {
 	Resource     schema.Resource
 	Path         schema.Path   // exactly this path
 	Prefix       schema.Prefix // this path and all below
+	Pattern      schema.Pattern
 	User         string
 	Token        string // accessor
+	Role         string // of the subject
+	Job          string
+	Source       netip.Prefix // addresses of the client
 	Capabilities []schema.Capability
 	Result       Result
+	Reason       schema.Reason
 	Decision     schema.DecisionID
 	Since, Until time.Time // of the record; Since inclusive, Until exclusive
+	Beyond       uint64    // only sequences above
 
 	Newest bool   // newest first; otherwise oldest first
 	After  string // Page.Next of the page before, for the same query
@@ -92,7 +99,7 @@ func (t *Trail) Find(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	plan, low, high, err := t.index.plan(ctx, q, low, high)
+	plan, low, high, err := t.index.plan(ctx, q, max(low, q.Beyond+1), high)
 	if err != nil {
 		return Page{}, err
 	}
@@ -151,13 +158,25 @@ func (q *Query) selects(r Row) bool {
 		!q.Path.IsZero() && path != q.Path,
 		q.Prefix != (schema.Prefix{}) && !path.Under(q.Prefix),
 		q.User != "" && in.Subject.ID != q.User,
+		!q.Pattern.IsZero() && !q.Pattern.Matches(path),
 		q.Token != "" && in.Subject.Properties.Token != q.Token,
+		q.Role != "" && !slices.Contains(in.Subject.Properties.Roles, q.Role),
+		q.Job != "" && in.Subject.Properties.Job != q.Job,
+		q.Source.IsValid() && !q.from(in.Context.Source),
+		q.Reason != "" && r.Record.Result.Reason != q.Reason,
+		r.Sequence <= q.Beyond,
 		len(q.Capabilities) > 0 && !slices.Contains(q.Capabilities, action),
 		q.Result != "" && r.Result() != q.Result,
 		q.Decision != "" && r.Decision != q.Decision:
 		return false
 	}
 	return q.Visible == nil || q.Visible(path)
+}
+
+// from reports whether an address, as records have it, is one asked for.
+func (q *Query) from(source string) bool {
+	addr, err := netip.ParseAddr(source)
+	return err == nil && q.Source.Contains(addr.Unmap())
 }
 
 // row reads a record and, for a mutation, its other half.

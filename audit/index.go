@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -56,10 +57,13 @@ const (
 	sourceRefused    source = 'R' // denied decisions and failed outcomes
 	sourceDecision   source = 'D' // all records of the decisions of a moment, tagged
 	sourceList       source = 'L' // definitions of a digest
+	sourceRole       source = 'O'
+	sourceJob        source = 'J'
+	sourceNetwork    source = 'N' // by the client's network
 )
 
 const (
-	indexFormat   = 1
+	indexFormat   = 2
 	keyTime       = 'T'
 	keyMeta       = 'M'
 	postingBytes  = 24
@@ -261,6 +265,15 @@ func (ix *index) post(bs blocks, k *kept) {
 	if n.token != "" {
 		bs.add(sourceToken, ix.nameID("token", n.token), k)
 	}
+	for _, role := range n.roles {
+		bs.add(sourceRole, ix.nameID("role", role), k)
+	}
+	if n.job != "" {
+		bs.add(sourceJob, ix.nameID("job", n.job), k)
+	}
+	if n.source.IsValid() {
+		bs.add(sourceNetwork, ix.networkID(n.source), k)
+	}
 	if n.action != "" {
 		bs.add(sourceCapability, ix.nameID("capability", n.action), k)
 	}
@@ -334,6 +347,13 @@ func (ix *index) pathIDs(resource schema.Resource, path string) []crypto.ID {
 
 func (ix *index) nameID(space, text string) crypto.ID {
 	return ix.remember(name{space, text, ""}, func() []string { return []string{text} })[0]
+}
+
+// networkID returns the id of a client's network.
+func (ix *index) networkID(source netip.Addr) crypto.ID {
+	return ix.remember(name{"network", "", source.String()}, func() []string {
+		return []string{networkOf(netip.PrefixFrom(source, source.BitLen()))}
+	})[0]
 }
 
 // decisionKey returns the list that a decision is in, and its tag there. An id

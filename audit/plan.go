@@ -3,8 +3,10 @@ package audit
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/heroctl/heroctl/crypto"
@@ -49,11 +51,21 @@ func (ix *index) plans(q Query) []plan {
 	if q.User != "" {
 		all = append(all, ix.named(sourceUser, "user", q.User))
 	}
-	if q.Prefix != (schema.Prefix{}) || q.Resource != "" {
-		all = append(all, below(sourceAbove, q.Prefix.Path()))
+	if q.Job != "" {
+		all = append(all, ix.named(sourceJob, "job", q.Job))
+	}
+	if network := networkOf(q.Source); network != "" {
+		all = append(all, ix.named(sourceNetwork, "network", network))
+	}
+	if top := q.top(); top != (schema.Prefix{}) || q.Resource != "" {
+		all = append(all, below(sourceAbove, top.Path()))
+	}
+	if q.Role != "" {
+		all = append(all, ix.named(sourceRole, "role", q.Role))
 	}
 	// A failure is listed where its outcome is, maybe after the time its intent is in.
-	if q.Result == ResultDeny || q.Result == ResultFailed && q.Until.IsZero() {
+	denied := q.Result == ResultDeny || q.Reason != "" && q.Reason != schema.Granted
+	if denied || q.Result == ResultFailed && q.Until.IsZero() {
 		all = append(all, plan{sourceRefused, [][sourceBytes]byte{sourceKey(sourceRefused, crypto.ID{})}})
 	}
 	if len(q.Capabilities) > 0 {
@@ -64,6 +76,40 @@ func (ix *index) plans(q Query) []plan {
 		all = append(all, p)
 	}
 	return append(all, plan{sourceRows, [][sourceBytes]byte{sourceKey(sourceRows, crypto.ID{})}})
+}
+
+// top returns the narrowest prefix that every path asked for lies under.
+func (q *Query) top() schema.Prefix {
+	if q.Prefix != (schema.Prefix{}) || q.Pattern.IsZero() {
+		return q.Prefix
+	}
+	literal := q.Pattern.Literal()
+	if !q.Pattern.Exact() {
+		literal = literal[:max(strings.LastIndexByte(literal, '/'), 0)]
+	}
+	p, err := schema.ParsePrefix(literal)
+	if err != nil {
+		return schema.Prefix{}
+	}
+	return p
+}
+
+// Networks are listed by the length of prefix that sites are given.
+const (
+	network4 = 24
+	network6 = 48
+)
+
+// networkOf returns the listed network that a range of addresses lies in, or "".
+func networkOf(p netip.Prefix) string {
+	bits := network6
+	if p.Addr().Is4() {
+		bits = network4
+	}
+	if !p.IsValid() || p.Bits() < bits {
+		return ""
+	}
+	return netip.PrefixFrom(p.Addr(), bits).Masked().String()
 }
 
 func (ix *index) named(kind source, space, text string) plan {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -129,7 +130,10 @@ type gist struct {
 	action   string
 	user     string
 	token    string
-	refused  bool // denied or failed
+	roles    []string
+	job      string
+	source   netip.Addr // of the decision's context
+	refused  bool       // denied or failed
 	list     schema.Digest
 	defines  bool // the record is the definition of list
 }
@@ -138,7 +142,8 @@ func gistOfEntry(e Entry) gist {
 	return gist{
 		kind: e.Kind, decision: e.Decision, revision: e.Outcome.Revision,
 		resource: e.Call.Capability.Resource, path: e.Call.Path.String(), action: e.Call.Capability.String(),
-		user: e.Call.Principal.User, token: e.Call.Principal.Token,
+		user: e.Call.Principal.User, token: e.Call.Principal.Token, roles: e.Call.Principal.Roles, job: e.Call.Principal.Job,
+		source:  e.Call.Context.Source.Unmap().WithZone(""),
 		refused: refused(e.Kind, e.Result.Allow, e.Outcome.Code),
 	}
 }
@@ -147,8 +152,11 @@ func gistOf(r Record) gist {
 	n := gist{
 		sequence: r.Sequence, time: r.Time.UnixMicro(), kind: r.Kind, decision: r.Decision, revision: r.Outcome.Revision,
 		resource: r.Input.Resource.Type, path: r.Input.Resource.ID, action: r.Input.Action.Name,
-		user: r.Input.Subject.ID, token: r.Input.Subject.Properties.Token,
+		user: r.Input.Subject.ID, token: r.Input.Subject.Properties.Token, roles: r.Input.Subject.Properties.Roles, job: r.Input.Subject.Properties.Job,
 		refused: refused(r.Kind, r.Result.Allow, r.Outcome.Code), list: r.Attached,
+	}
+	if addr, err := netip.ParseAddr(r.Input.Context.Source); err == nil {
+		n.source = addr.Unmap()
 	}
 	if r.Kind == KindDefinition {
 		n.list, n.defines = r.Definition.Digest, true

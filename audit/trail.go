@@ -121,6 +121,8 @@ type Trail struct {
 	recovered map[schema.DecisionID]Record // those found at Open; guarded by mu
 	signed    Checkpoint                   // newest written checkpoint; guarded by mu
 
+	signing sync.Mutex // held while a checkpoint is written
+
 	base    chain  // before the segment that Open verified; for the stored hashes
 	index   *index // nil without Config.Index
 	tree    *tree
@@ -339,6 +341,8 @@ func (t *Trail) checkpoints() {
 
 // checkpoint writes a checkpoint of the fsynced records.
 func (t *Trail) checkpoint() error {
+	t.signing.Lock()
+	defer t.signing.Unlock()
 	t.mu.Lock()
 	state, last := t.durable, t.signed
 	c := Checkpoint{Origin: t.Origin(), Size: state.size, Revision: t.revision, Keyring: t.cfg.Keys.Version()}

@@ -35,7 +35,7 @@ type Report struct {
 func (t *Trail) Verify(ctx context.Context) (Report, error) {
 	cp, found, err := readCheckpoint(t.cfg.FS, t.cfg.Checkpoint, t.cfg.Keys)
 	t.mu.Lock() // after the checkpoint was read: it may not be ahead of what is walked
-	v := &verification{t: t, want: t.durable}
+	v := &verification{t: t, want: t.durable, begun: true}
 	t.mu.Unlock()
 	switch {
 	case fault.KindOf(err) == fault.Integrity:
@@ -63,6 +63,8 @@ type verification struct {
 	state chain
 
 	bad, gap Verdict // first findings; Detail is empty if there are none
+	begun    bool    // the walk begins with the first segment that it meets
+	first    chain   // where it began
 	records  uint64
 	count    int
 	rooted   bool // the checkpoint's root was compared
@@ -129,6 +131,10 @@ func (v *verification) scan(ctx context.Context, shelf *shelf, number uint64) er
 func (v *verification) segment(ctx context.Context, seg *segment, end uint64) error {
 	if seg.first > v.want.size+1 {
 		return nil // begun after the walk was
+	}
+	if !v.begun {
+		v.begun, v.first, v.state = true, seg.before, seg.before
+		v.rooted = seg.before.size > 0 && v.cp.Size <= seg.before.size
 	}
 	switch {
 	case seg.trail != v.t.id:

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -53,7 +54,11 @@ func (s *auditServer) query(a *act, req *v1.ListRecordsRequest) (audit.Query, er
 	if err != nil {
 		return audit.Query{}, err
 	}
-	q := audit.Query{Resource: schema.Resource(req.GetResource()), Path: a.entry.Call.Path, User: req.GetUser(), Newest: !req.GetOldestFirst(), After: after, Limit: limit}
+	q := audit.Query{
+		Resource: schema.Resource(req.GetResource()), Path: a.entry.Call.Path, User: req.GetUser(), Token: req.GetAccessor(),
+		Role: req.GetRole(), Job: req.GetJob(), Reason: schema.Reason(req.GetReason()), Beyond: req.GetAfterSequence(),
+		Newest: !req.GetOldestFirst(), After: after, Limit: limit,
+	}
 	if filter, ok := a.permit.Filter(a.entry.Call.Capability); ok {
 		q.Visible = filter.Visible
 	}
@@ -63,7 +68,36 @@ func (s *auditServer) query(a *act, req *v1.ListRecordsRequest) (audit.Query, er
 	if req.GetUntil() != nil {
 		q.Until = req.GetUntil().AsTime()
 	}
+	if err := ranges(&q, req); err != nil {
+		return audit.Query{}, err
+	}
 	return q, s.words(&q, req)
+}
+
+// ranges parses what the request says about paths and addresses.
+func ranges(q *audit.Query, req *v1.ListRecordsRequest) error {
+	if text := req.GetPattern(); text != "" {
+		var err error
+		if q.Pattern, err = schema.ParsePattern(text); err != nil {
+			return err
+		}
+		if strings.Contains(text, "{") {
+			return fault.New(fault.InvalidArgument, "a template has no meaning in a question; write the path that is meant")
+		}
+	}
+	text := req.GetSource()
+	if text == "" {
+		return nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if addr, failed := netip.ParseAddr(text); failed == nil {
+		prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	if err != nil || prefix.Addr().Is4In6() || prefix.Addr().Zone() != "" {
+		return fault.New(fault.InvalidArgument, "source is an address or a range of addresses, such as 10.0.0.0/8")
+	}
+	q.Source = prefix.Masked()
+	return nil
 }
 
 // words checks the words of the schema that the request names.
@@ -82,6 +116,9 @@ func (s *auditServer) words(q *audit.Query, req *v1.ListRecordsRequest) error {
 		if !known {
 			return fault.New(fault.InvalidArgument, "actions are verbs such as read, update or delete")
 		}
+	}
+	if q.Reason != "" && classSentence(q.Reason) == string(q.Reason) {
+		return fault.New(fault.InvalidArgument, "reason is a class such as granted, no_rule, explicit_deny or token_expired")
 	}
 	switch q.Result = audit.Result(req.GetResult()); q.Result {
 	case "", audit.ResultAllow, audit.ResultDeny, audit.ResultFailed, audit.ResultUnknown:

@@ -25,6 +25,9 @@ var (
 		// A hundred policy files of 64 KiB.
 		v1.Policies_ApplyPolicies_FullMethodName: {body: 8 << 20, deadline: 60 * time.Second},
 		v1.Audit_ListRecords_FullMethodName:      {body: 64 << 10, deadline: 30 * time.Second},
+		v1.Audit_GetUsage_FullMethodName:         {body: 64 << 10, deadline: 30 * time.Second},
+		v1.Audit_ExportRecords_FullMethodName:    {body: 64 << 10, deadline: 30 * time.Second},
+		v1.Audit_VerifyRecords_FullMethodName:    {body: 64 << 10, deadline: 30 * time.Second},
 	}
 )
 

@@ -400,7 +400,21 @@ type ListRecordsRequest struct {
 	// At most this many, from 1 to 1000; 0 for 100.
 	PageSize uint32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before.
-	PageToken     string `protobuf:"bytes,10,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,10,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this token, by its accessor.
+	Accessor string `protobuf:"bytes,11,opt,name=accessor,proto3" json:"accessor,omitempty"`
+	// Only users with this role.
+	Role string `protobuf:"bytes,12,opt,name=role,proto3" json:"role,omitempty"`
+	// Only this job.
+	Job string `protobuf:"bytes,13,opt,name=job,proto3" json:"job,omitempty"`
+	// Only paths that this pattern covers, written as in a policy: "prod/*".
+	Pattern string `protobuf:"bytes,14,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// Only this reason class, such as "no_rule".
+	Reason string `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Only clients of these addresses: "10.0.0.0/8", or a single address.
+	Source string `protobuf:"bytes,16,opt,name=source,proto3" json:"source,omitempty"`
+	// Only records after this position.
+	AfterSequence uint64 `protobuf:"varint,17,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +517,55 @@ func (x *ListRecordsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListRecordsRequest) GetAccessor() string {
+	if x != nil {
+		return x.Accessor
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetAfterSequence() uint64 {
+	if x != nil {
+		return x.AfterSequence
+	}
+	return 0
 }
 
 // ListRecordsResponse is a page of records.
@@ -797,6 +860,932 @@ func (x *Check) GetRule() *RuleRef {
 	return nil
 }
 
+// GetUsageRequest names a secret.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Only at or after this time; unset for the last 30 days.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetUsageRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// Usage says who read a secret.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the caller may know; if not, the rest is empty.
+	Visible bool `protobuf:"varint,1,opt,name=visible,proto3" json:"visible,omitempty"`
+	// From when on reads were counted.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// How many reads there were, by people and by jobs.
+	Reads uint32 `protobuf:"varint,3,opt,name=reads,proto3" json:"reads,omitempty"`
+	// Whether there were more than were counted.
+	More bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	// The newest read in that time.
+	Last *Reader `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// Who read it, the newest reader first; 100 at most.
+	Readers       []*Reader `protobuf:"bytes,6,rep,name=readers,proto3" json:"readers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Usage) GetVisible() bool {
+	if x != nil {
+		return x.Visible
+	}
+	return false
+}
+
+func (x *Usage) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Usage) GetReads() uint32 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *Usage) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Usage) GetLast() *Reader {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Usage) GetReaders() []*Reader {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+// Reader is someone who read a secret.
+type Reader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The job acted for, if any.
+	Job string `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	// When last.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// The client's address at that time.
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// How often.
+	Reads         uint32 `protobuf:"varint,5,opt,name=reads,proto3" json:"reads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reader) Reset() {
+	*x = Reader{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reader) ProtoMessage() {}
+
+func (x *Reader) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reader.ProtoReflect.Descriptor instead.
+func (*Reader) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Reader) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Reader) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Reader) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Reader) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Reader) GetReads() uint32 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+// ExportRecordsRequest selects a range of the trail.
+type ExportRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only records after this position: where an export that was cut off goes on.
+	AfterSequence uint64 `protobuf:"varint,1,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	// Only from the first record at or after this time.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Only up to the first record at or after this time.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// At most this many records, from 1 to 1000; 0 for 1000. A page may have fewer.
+	PageSize uint32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRecordsRequest) Reset() {
+	*x = ExportRecordsRequest{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRecordsRequest) ProtoMessage() {}
+
+func (x *ExportRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRecordsRequest.ProtoReflect.Descriptor instead.
+func (*ExportRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExportRecordsRequest) GetAfterSequence() uint64 {
+	if x != nil {
+		return x.AfterSequence
+	}
+	return 0
+}
+
+func (x *ExportRecordsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ExportRecordsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ExportRecordsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ExportRecordsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ExportRecordsResponse is a part of an export.
+type ExportRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lines. A line is a record's canonical JSON, or an object with one of:
+	// "sequence" and "leaf", a record by its hash; "before", what stands before the
+	// first line; "end", the signed checkpoint and the proof that the lines are in it.
+	Lines []string `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Positions of the first and last record of the whole export.
+	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// See first.
+	Last uint64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// How many records this page has.
+	Records uint32 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	// The page_token of the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,5,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRecordsResponse) Reset() {
+	*x = ExportRecordsResponse{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRecordsResponse) ProtoMessage() {}
+
+func (x *ExportRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRecordsResponse.ProtoReflect.Descriptor instead.
+func (*ExportRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExportRecordsResponse) GetLines() []string {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ExportRecordsResponse) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ExportRecordsResponse) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ExportRecordsResponse) GetRecords() uint32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *ExportRecordsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ProveRecordRequest names a record, by one of the two.
+type ProveRecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position.
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The decision's id; for a mutation, the outcome's record is proved.
+	DecisionId    string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveRecordRequest) Reset() {
+	*x = ProveRecordRequest{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveRecordRequest) ProtoMessage() {}
+
+func (x *ProveRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveRecordRequest.ProtoReflect.Descriptor instead.
+func (*ProveRecordRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ProveRecordRequest) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ProveRecordRequest) GetDecisionId() string {
+	if x != nil {
+		return x.DecisionId
+	}
+	return ""
+}
+
+// RecordProof is a record and the proof that it is in the trail.
+type RecordProof struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position; the record is leaf sequence-1 of the tree.
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The record's canonical JSON.
+	Record string `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	// The hashes of the proof, in base64.
+	Proof []string `protobuf:"bytes,3,rep,name=proof,proto3" json:"proof,omitempty"`
+	// The signed checkpoint that the proof leads to.
+	Checkpoint    string `protobuf:"bytes,4,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordProof) Reset() {
+	*x = RecordProof{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordProof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordProof) ProtoMessage() {}
+
+func (x *RecordProof) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordProof.ProtoReflect.Descriptor instead.
+func (*RecordProof) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RecordProof) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *RecordProof) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+func (x *RecordProof) GetProof() []string {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *RecordProof) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+// GetCheckpointRequest may name an older checkpoint.
+type GetCheckpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many records an older checkpoint covers; 0 for none. The answer then
+	// proves that those records are still the beginning of the trail.
+	OlderSize     uint64 `protobuf:"varint,1,opt,name=older_size,json=olderSize,proto3" json:"older_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCheckpointRequest) Reset() {
+	*x = GetCheckpointRequest{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCheckpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCheckpointRequest) ProtoMessage() {}
+
+func (x *GetCheckpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCheckpointRequest.ProtoReflect.Descriptor instead.
+func (*GetCheckpointRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetCheckpointRequest) GetOlderSize() uint64 {
+	if x != nil {
+		return x.OlderSize
+	}
+	return 0
+}
+
+// SignedCheckpoint is a checkpoint and its key.
+type SignedCheckpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The signed note (C2SP tlog-checkpoint).
+	Checkpoint string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The public key, for a note verifier.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// How many records it covers.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// The consistency proof from older_size, in base64.
+	Proof         []string `protobuf:"bytes,4,rep,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignedCheckpoint) Reset() {
+	*x = SignedCheckpoint{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignedCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignedCheckpoint) ProtoMessage() {}
+
+func (x *SignedCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignedCheckpoint.ProtoReflect.Descriptor instead.
+func (*SignedCheckpoint) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SignedCheckpoint) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *SignedCheckpoint) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SignedCheckpoint) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *SignedCheckpoint) GetProof() []string {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+// VerifyRecordsRequest says what to verify.
+type VerifyRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The signed checkpoint that the trail is held against.
+	Checkpoint string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The segment to begin with; 0 for the first.
+	Segment uint64 `protobuf:"varint,2,opt,name=segment,proto3" json:"segment,omitempty"`
+	// With segment 0: begin with the segment that holds the first record at or
+	// after this time.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyRecordsRequest) Reset() {
+	*x = VerifyRecordsRequest{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyRecordsRequest) ProtoMessage() {}
+
+func (x *VerifyRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyRecordsRequest.ProtoReflect.Descriptor instead.
+func (*VerifyRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *VerifyRecordsRequest) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *VerifyRecordsRequest) GetSegment() uint64 {
+	if x != nil {
+		return x.Segment
+	}
+	return 0
+}
+
+func (x *VerifyRecordsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// VerifyRecordsResponse is what was found in one part.
+type VerifyRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether what is there is as it was written, in its order.
+	Integrity *Verdict `protobuf:"bytes,1,opt,name=integrity,proto3" json:"integrity,omitempty"`
+	// Whether nothing is missing.
+	Completeness *Verdict `protobuf:"bytes,2,opt,name=completeness,proto3" json:"completeness,omitempty"`
+	// The trail before the part.
+	Start *TreeState `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
+	// The trail after the part.
+	End *TreeState `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
+	// How many records were read.
+	Records uint64 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	// The segment to go on with; 0 if the checkpoint's size was reached.
+	NextSegment   uint64 `protobuf:"varint,6,opt,name=next_segment,json=nextSegment,proto3" json:"next_segment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyRecordsResponse) Reset() {
+	*x = VerifyRecordsResponse{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyRecordsResponse) ProtoMessage() {}
+
+func (x *VerifyRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyRecordsResponse.ProtoReflect.Descriptor instead.
+func (*VerifyRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *VerifyRecordsResponse) GetIntegrity() *Verdict {
+	if x != nil {
+		return x.Integrity
+	}
+	return nil
+}
+
+func (x *VerifyRecordsResponse) GetCompleteness() *Verdict {
+	if x != nil {
+		return x.Completeness
+	}
+	return nil
+}
+
+func (x *VerifyRecordsResponse) GetStart() *TreeState {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *VerifyRecordsResponse) GetEnd() *TreeState {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *VerifyRecordsResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *VerifyRecordsResponse) GetNextSegment() uint64 {
+	if x != nil {
+		return x.NextSegment
+	}
+	return 0
+}
+
+// TreeState is the tree after some record.
+type TreeState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many records it has.
+	Size uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	// Its root, in base64.
+	Root          string `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeState) Reset() {
+	*x = TreeState{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeState) ProtoMessage() {}
+
+func (x *TreeState) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeState.ProtoReflect.Descriptor instead.
+func (*TreeState) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TreeState) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *TreeState) GetRoot() string {
+	if x != nil {
+		return x.Root
+	}
+	return ""
+}
+
+// Verdict is one answer of a verification.
+type Verdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether all is well.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What is wrong.
+	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The segment, if it can be told.
+	Segment uint64 `protobuf:"varint,3,opt,name=segment,proto3" json:"segment,omitempty"`
+	// The first bad or missing record, if it can be told.
+	Sequence      uint64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verdict) Reset() {
+	*x = Verdict{}
+	mi := &file_heroctl_v1_audit_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verdict) ProtoMessage() {}
+
+func (x *Verdict) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_audit_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
+func (*Verdict) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_audit_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Verdict) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *Verdict) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Verdict) GetSegment() uint64 {
+	if x != nil {
+		return x.Segment
+	}
+	return 0
+}
+
+func (x *Verdict) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
 var File_heroctl_v1_audit_proto protoreflect.FileDescriptor
 
 const file_heroctl_v1_audit_proto_rawDesc = "" +
@@ -841,7 +1830,7 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\aRuleRef\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04line\x18\x03 \x01(\rR\x04line\"\xcd\x02\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"\x80\x04\n" +
 	"\x12ListRecordsRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
@@ -854,7 +1843,14 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\tpage_size\x18\t \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\n" +
-	" \x01(\tR\tpageToken\"k\n" +
+	" \x01(\tR\tpageToken\x12\x1a\n" +
+	"\baccessor\x18\v \x01(\tR\baccessor\x12\x12\n" +
+	"\x04role\x18\f \x01(\tR\x04role\x12\x10\n" +
+	"\x03job\x18\r \x01(\tR\x03job\x12\x18\n" +
+	"\apattern\x18\x0e \x01(\tR\apattern\x12\x16\n" +
+	"\x06reason\x18\x0f \x01(\tR\x06reason\x12\x16\n" +
+	"\x06source\x18\x10 \x01(\tR\x06source\x12%\n" +
+	"\x0eafter_sequence\x18\x11 \x01(\x04R\rafterSequence\"k\n" +
 	"\x13ListRecordsResponse\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.heroctl.v1.RecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"9\n" +
@@ -878,12 +1874,93 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
 	"\bdecision\x18\x03 \x01(\tR\bdecision\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12'\n" +
-	"\x04rule\x18\x05 \x01(\v2\x13.heroctl.v1.RuleRefR\x04rule2\x9a\x02\n" +
+	"\x04rule\x18\x05 \x01(\v2\x13.heroctl.v1.RuleRefR\x04rule\"W\n" +
+	"\x0fGetUsageRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xd3\x01\n" +
+	"\x05Usage\x12\x18\n" +
+	"\avisible\x18\x01 \x01(\bR\avisible\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05reads\x18\x03 \x01(\rR\x05reads\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12&\n" +
+	"\x04last\x18\x05 \x01(\v2\x12.heroctl.v1.ReaderR\x04last\x12,\n" +
+	"\areaders\x18\x06 \x03(\v2\x12.heroctl.v1.ReaderR\areaders\"\x8c\x01\n" +
+	"\x06Reader\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x10\n" +
+	"\x03job\x18\x02 \x01(\tR\x03job\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x14\n" +
+	"\x05reads\x18\x05 \x01(\rR\x05reads\"\xdd\x01\n" +
+	"\x14ExportRecordsRequest\x12%\n" +
+	"\x0eafter_sequence\x18\x01 \x01(\x04R\rafterSequence\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\x99\x01\n" +
+	"\x15ExportRecordsResponse\x12\x14\n" +
+	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x04R\x04last\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\rR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"Q\n" +
+	"\x12ProveRecordRequest\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
+	"\vdecision_id\x18\x02 \x01(\tR\n" +
+	"decisionId\"w\n" +
+	"\vRecordProof\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x06record\x18\x02 \x01(\tR\x06record\x12\x14\n" +
+	"\x05proof\x18\x03 \x03(\tR\x05proof\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x04 \x01(\tR\n" +
+	"checkpoint\"5\n" +
+	"\x14GetCheckpointRequest\x12\x1d\n" +
+	"\n" +
+	"older_size\x18\x01 \x01(\x04R\tolderSize\"n\n" +
+	"\x10SignedCheckpoint\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x14\n" +
+	"\x05proof\x18\x04 \x03(\tR\x05proof\"\x82\x01\n" +
+	"\x14VerifyRecordsRequest\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x18\n" +
+	"\asegment\x18\x02 \x01(\x04R\asegment\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x96\x02\n" +
+	"\x15VerifyRecordsResponse\x121\n" +
+	"\tintegrity\x18\x01 \x01(\v2\x13.heroctl.v1.VerdictR\tintegrity\x127\n" +
+	"\fcompleteness\x18\x02 \x01(\v2\x13.heroctl.v1.VerdictR\fcompleteness\x12+\n" +
+	"\x05start\x18\x03 \x01(\v2\x15.heroctl.v1.TreeStateR\x05start\x12'\n" +
+	"\x03end\x18\x04 \x01(\v2\x15.heroctl.v1.TreeStateR\x03end\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\x04R\arecords\x12!\n" +
+	"\fnext_segment\x18\x06 \x01(\x04R\vnextSegment\"3\n" +
+	"\tTreeState\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04root\x18\x02 \x01(\tR\x04root\"g\n" +
+	"\aVerdict\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x18\n" +
+	"\asegment\x18\x03 \x01(\x04R\asegment\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence2\x9a\a\n" +
 	"\x05Audit\x12\x84\x01\n" +
 	"\vListRecords\x12\x1e.heroctl.v1.ListRecordsRequest\x1a\x1f.heroctl.v1.ListRecordsResponse\"4\x9a\x80\x19\x17\n" +
 	"\x05audit\x12\x04read\x1a\x04path0\x01H\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/audit/records\x12\x89\x01\n" +
 	"\x0fExplainDecision\x12\".heroctl.v1.ExplainDecisionRequest\x1a\x17.heroctl.v1.Explanation\"9\x9a\x80\x19\x12\n" +
-	"\x05audit\x12\aexplain0\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/decisions/{decision_id}B8Z6github.com/heroctl/heroctl/schema/heroctl/v1;heroctlv1b\x06proto3"
+	"\x05audit\x12\aexplain0\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/decisions/{decision_id}\x12l\n" +
+	"\bGetUsage\x12\x1b.heroctl.v1.GetUsageRequest\x1a\x11.heroctl.v1.Usage\"0\x9a\x80\x19\x15\n" +
+	"\x05audit\x12\x04read\x1a\x04path0\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/audit/usage\x12\x85\x01\n" +
+	"\rExportRecords\x12 .heroctl.v1.ExportRecordsRequest\x1a!.heroctl.v1.ExportRecordsResponse\"/\x9a\x80\x19\x13\n" +
+	"\x05audit\x12\x06export0\x01H\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/audit/export\x12v\n" +
+	"\vProveRecord\x12\x1e.heroctl.v1.ProveRecordRequest\x1a\x17.heroctl.v1.RecordProof\".\x9a\x80\x19\x13\n" +
+	"\x05audit\x12\x06export0\x01H\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/audit/proof\x12\x84\x01\n" +
+	"\rGetCheckpoint\x12 .heroctl.v1.GetCheckpointRequest\x1a\x1c.heroctl.v1.SignedCheckpoint\"3\x9a\x80\x19\x13\n" +
+	"\x05audit\x12\x06verify0\x01H\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/audit/checkpoint\x12\x88\x01\n" +
+	"\rVerifyRecords\x12 .heroctl.v1.VerifyRecordsRequest\x1a!.heroctl.v1.VerifyRecordsResponse\"2\x9a\x80\x19\x13\n" +
+	"\x05audit\x12\x06verify0\x01H\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/audit/verifyB8Z6github.com/heroctl/heroctl/schema/heroctl/v1;heroctlv1b\x06proto3"
 
 var (
 	file_heroctl_v1_audit_proto_rawDescOnce sync.Once
@@ -897,7 +1974,7 @@ func file_heroctl_v1_audit_proto_rawDescGZIP() []byte {
 	return file_heroctl_v1_audit_proto_rawDescData
 }
 
-var file_heroctl_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_heroctl_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_heroctl_v1_audit_proto_goTypes = []any{
 	(*Record)(nil),                 // 0: heroctl.v1.Record
 	(*RuleRef)(nil),                // 1: heroctl.v1.RuleRef
@@ -906,26 +1983,61 @@ var file_heroctl_v1_audit_proto_goTypes = []any{
 	(*ExplainDecisionRequest)(nil), // 4: heroctl.v1.ExplainDecisionRequest
 	(*Explanation)(nil),            // 5: heroctl.v1.Explanation
 	(*Check)(nil),                  // 6: heroctl.v1.Check
-	(*timestamppb.Timestamp)(nil),  // 7: google.protobuf.Timestamp
+	(*GetUsageRequest)(nil),        // 7: heroctl.v1.GetUsageRequest
+	(*Usage)(nil),                  // 8: heroctl.v1.Usage
+	(*Reader)(nil),                 // 9: heroctl.v1.Reader
+	(*ExportRecordsRequest)(nil),   // 10: heroctl.v1.ExportRecordsRequest
+	(*ExportRecordsResponse)(nil),  // 11: heroctl.v1.ExportRecordsResponse
+	(*ProveRecordRequest)(nil),     // 12: heroctl.v1.ProveRecordRequest
+	(*RecordProof)(nil),            // 13: heroctl.v1.RecordProof
+	(*GetCheckpointRequest)(nil),   // 14: heroctl.v1.GetCheckpointRequest
+	(*SignedCheckpoint)(nil),       // 15: heroctl.v1.SignedCheckpoint
+	(*VerifyRecordsRequest)(nil),   // 16: heroctl.v1.VerifyRecordsRequest
+	(*VerifyRecordsResponse)(nil),  // 17: heroctl.v1.VerifyRecordsResponse
+	(*TreeState)(nil),              // 18: heroctl.v1.TreeState
+	(*Verdict)(nil),                // 19: heroctl.v1.Verdict
+	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
 }
 var file_heroctl_v1_audit_proto_depIdxs = []int32{
-	7,  // 0: heroctl.v1.Record.time:type_name -> google.protobuf.Timestamp
+	20, // 0: heroctl.v1.Record.time:type_name -> google.protobuf.Timestamp
 	1,  // 1: heroctl.v1.Record.rule:type_name -> heroctl.v1.RuleRef
-	7,  // 2: heroctl.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	7,  // 3: heroctl.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	20, // 2: heroctl.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 3: heroctl.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
 	0,  // 4: heroctl.v1.ListRecordsResponse.records:type_name -> heroctl.v1.Record
 	0,  // 5: heroctl.v1.Explanation.record:type_name -> heroctl.v1.Record
 	6,  // 6: heroctl.v1.Explanation.checks:type_name -> heroctl.v1.Check
 	1,  // 7: heroctl.v1.Check.rule:type_name -> heroctl.v1.RuleRef
-	2,  // 8: heroctl.v1.Audit.ListRecords:input_type -> heroctl.v1.ListRecordsRequest
-	4,  // 9: heroctl.v1.Audit.ExplainDecision:input_type -> heroctl.v1.ExplainDecisionRequest
-	3,  // 10: heroctl.v1.Audit.ListRecords:output_type -> heroctl.v1.ListRecordsResponse
-	5,  // 11: heroctl.v1.Audit.ExplainDecision:output_type -> heroctl.v1.Explanation
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	20, // 8: heroctl.v1.GetUsageRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 9: heroctl.v1.Usage.since:type_name -> google.protobuf.Timestamp
+	9,  // 10: heroctl.v1.Usage.last:type_name -> heroctl.v1.Reader
+	9,  // 11: heroctl.v1.Usage.readers:type_name -> heroctl.v1.Reader
+	20, // 12: heroctl.v1.Reader.time:type_name -> google.protobuf.Timestamp
+	20, // 13: heroctl.v1.ExportRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 14: heroctl.v1.ExportRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	20, // 15: heroctl.v1.VerifyRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	19, // 16: heroctl.v1.VerifyRecordsResponse.integrity:type_name -> heroctl.v1.Verdict
+	19, // 17: heroctl.v1.VerifyRecordsResponse.completeness:type_name -> heroctl.v1.Verdict
+	18, // 18: heroctl.v1.VerifyRecordsResponse.start:type_name -> heroctl.v1.TreeState
+	18, // 19: heroctl.v1.VerifyRecordsResponse.end:type_name -> heroctl.v1.TreeState
+	2,  // 20: heroctl.v1.Audit.ListRecords:input_type -> heroctl.v1.ListRecordsRequest
+	4,  // 21: heroctl.v1.Audit.ExplainDecision:input_type -> heroctl.v1.ExplainDecisionRequest
+	7,  // 22: heroctl.v1.Audit.GetUsage:input_type -> heroctl.v1.GetUsageRequest
+	10, // 23: heroctl.v1.Audit.ExportRecords:input_type -> heroctl.v1.ExportRecordsRequest
+	12, // 24: heroctl.v1.Audit.ProveRecord:input_type -> heroctl.v1.ProveRecordRequest
+	14, // 25: heroctl.v1.Audit.GetCheckpoint:input_type -> heroctl.v1.GetCheckpointRequest
+	16, // 26: heroctl.v1.Audit.VerifyRecords:input_type -> heroctl.v1.VerifyRecordsRequest
+	3,  // 27: heroctl.v1.Audit.ListRecords:output_type -> heroctl.v1.ListRecordsResponse
+	5,  // 28: heroctl.v1.Audit.ExplainDecision:output_type -> heroctl.v1.Explanation
+	8,  // 29: heroctl.v1.Audit.GetUsage:output_type -> heroctl.v1.Usage
+	11, // 30: heroctl.v1.Audit.ExportRecords:output_type -> heroctl.v1.ExportRecordsResponse
+	13, // 31: heroctl.v1.Audit.ProveRecord:output_type -> heroctl.v1.RecordProof
+	15, // 32: heroctl.v1.Audit.GetCheckpoint:output_type -> heroctl.v1.SignedCheckpoint
+	17, // 33: heroctl.v1.Audit.VerifyRecords:output_type -> heroctl.v1.VerifyRecordsResponse
+	27, // [27:34] is the sub-list for method output_type
+	20, // [20:27] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_heroctl_v1_audit_proto_init() }
@@ -940,7 +2052,7 @@ func file_heroctl_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heroctl_v1_audit_proto_rawDesc), len(file_heroctl_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

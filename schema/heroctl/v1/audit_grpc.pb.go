@@ -21,6 +21,11 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Audit_ListRecords_FullMethodName     = "/heroctl.v1.Audit/ListRecords"
 	Audit_ExplainDecision_FullMethodName = "/heroctl.v1.Audit/ExplainDecision"
+	Audit_GetUsage_FullMethodName        = "/heroctl.v1.Audit/GetUsage"
+	Audit_ExportRecords_FullMethodName   = "/heroctl.v1.Audit/ExportRecords"
+	Audit_ProveRecord_FullMethodName     = "/heroctl.v1.Audit/ProveRecord"
+	Audit_GetCheckpoint_FullMethodName   = "/heroctl.v1.Audit/GetCheckpoint"
+	Audit_VerifyRecords_FullMethodName   = "/heroctl.v1.Audit/VerifyRecords"
 )
 
 // AuditClient is the client API for Audit service.
@@ -35,6 +40,22 @@ type AuditClient interface {
 	// ExplainDecision says why a recorded request was decided as it was. Callers
 	// without audit:explain on its path get the class of their own decisions only.
 	ExplainDecision(ctx context.Context, in *ExplainDecisionRequest, opts ...grpc.CallOption) (*Explanation, error)
+	// GetUsage says who read a secret, when last and how often. Where the caller
+	// may not audit:read the path, the answer is empty.
+	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
+	// ExportRecords hands out the trail as lines that can be verified offline. A
+	// record whose path the caller may not audit:export is shown by its hash.
+	ExportRecords(ctx context.Context, in *ExportRecordsRequest, opts ...grpc.CallOption) (*ExportRecordsResponse, error)
+	// ProveRecord hands out one record with the proof that it is in the trail. It
+	// needs audit:export on the record's path.
+	ProveRecord(ctx context.Context, in *ProveRecordRequest, opts ...grpc.CallOption) (*RecordProof, error)
+	// GetCheckpoint returns the signed checkpoint of everything recorded so far,
+	// and the key to check it with. It needs audit:verify on any path.
+	GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*SignedCheckpoint, error)
+	// VerifyRecords reads a part of the trail from the disk and holds it against a
+	// checkpoint. Ask for part after part until next_segment is 0; each part must
+	// start as the one before ended. It needs audit:verify on any path.
+	VerifyRecords(ctx context.Context, in *VerifyRecordsRequest, opts ...grpc.CallOption) (*VerifyRecordsResponse, error)
 }
 
 type auditClient struct {
@@ -65,6 +86,56 @@ func (c *auditClient) ExplainDecision(ctx context.Context, in *ExplainDecisionRe
 	return out, nil
 }
 
+func (c *auditClient) GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Usage)
+	err := c.cc.Invoke(ctx, Audit_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditClient) ExportRecords(ctx context.Context, in *ExportRecordsRequest, opts ...grpc.CallOption) (*ExportRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportRecordsResponse)
+	err := c.cc.Invoke(ctx, Audit_ExportRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditClient) ProveRecord(ctx context.Context, in *ProveRecordRequest, opts ...grpc.CallOption) (*RecordProof, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordProof)
+	err := c.cc.Invoke(ctx, Audit_ProveRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditClient) GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*SignedCheckpoint, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignedCheckpoint)
+	err := c.cc.Invoke(ctx, Audit_GetCheckpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditClient) VerifyRecords(ctx context.Context, in *VerifyRecordsRequest, opts ...grpc.CallOption) (*VerifyRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyRecordsResponse)
+	err := c.cc.Invoke(ctx, Audit_VerifyRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServer is the server API for Audit service.
 // All implementations must embed UnimplementedAuditServer
 // for forward compatibility.
@@ -77,6 +148,22 @@ type AuditServer interface {
 	// ExplainDecision says why a recorded request was decided as it was. Callers
 	// without audit:explain on its path get the class of their own decisions only.
 	ExplainDecision(context.Context, *ExplainDecisionRequest) (*Explanation, error)
+	// GetUsage says who read a secret, when last and how often. Where the caller
+	// may not audit:read the path, the answer is empty.
+	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
+	// ExportRecords hands out the trail as lines that can be verified offline. A
+	// record whose path the caller may not audit:export is shown by its hash.
+	ExportRecords(context.Context, *ExportRecordsRequest) (*ExportRecordsResponse, error)
+	// ProveRecord hands out one record with the proof that it is in the trail. It
+	// needs audit:export on the record's path.
+	ProveRecord(context.Context, *ProveRecordRequest) (*RecordProof, error)
+	// GetCheckpoint returns the signed checkpoint of everything recorded so far,
+	// and the key to check it with. It needs audit:verify on any path.
+	GetCheckpoint(context.Context, *GetCheckpointRequest) (*SignedCheckpoint, error)
+	// VerifyRecords reads a part of the trail from the disk and holds it against a
+	// checkpoint. Ask for part after part until next_segment is 0; each part must
+	// start as the one before ended. It needs audit:verify on any path.
+	VerifyRecords(context.Context, *VerifyRecordsRequest) (*VerifyRecordsResponse, error)
 	mustEmbedUnimplementedAuditServer()
 }
 
@@ -92,6 +179,21 @@ func (UnimplementedAuditServer) ListRecords(context.Context, *ListRecordsRequest
 }
 func (UnimplementedAuditServer) ExplainDecision(context.Context, *ExplainDecisionRequest) (*Explanation, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainDecision not implemented")
+}
+func (UnimplementedAuditServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedAuditServer) ExportRecords(context.Context, *ExportRecordsRequest) (*ExportRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportRecords not implemented")
+}
+func (UnimplementedAuditServer) ProveRecord(context.Context, *ProveRecordRequest) (*RecordProof, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveRecord not implemented")
+}
+func (UnimplementedAuditServer) GetCheckpoint(context.Context, *GetCheckpointRequest) (*SignedCheckpoint, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCheckpoint not implemented")
+}
+func (UnimplementedAuditServer) VerifyRecords(context.Context, *VerifyRecordsRequest) (*VerifyRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyRecords not implemented")
 }
 func (UnimplementedAuditServer) mustEmbedUnimplementedAuditServer() {}
 func (UnimplementedAuditServer) testEmbeddedByValue()               {}
@@ -150,6 +252,96 @@ func _Audit_ExplainDecision_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Audit_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).GetUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_GetUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).GetUsage(ctx, req.(*GetUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Audit_ExportRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).ExportRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_ExportRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).ExportRecords(ctx, req.(*ExportRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Audit_ProveRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).ProveRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_ProveRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).ProveRecord(ctx, req.(*ProveRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Audit_GetCheckpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCheckpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).GetCheckpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_GetCheckpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).GetCheckpoint(ctx, req.(*GetCheckpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Audit_VerifyRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).VerifyRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_VerifyRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).VerifyRecords(ctx, req.(*VerifyRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Audit_ServiceDesc is the grpc.ServiceDesc for Audit service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +356,26 @@ var Audit_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExplainDecision",
 			Handler:    _Audit_ExplainDecision_Handler,
+		},
+		{
+			MethodName: "GetUsage",
+			Handler:    _Audit_GetUsage_Handler,
+		},
+		{
+			MethodName: "ExportRecords",
+			Handler:    _Audit_ExportRecords_Handler,
+		},
+		{
+			MethodName: "ProveRecord",
+			Handler:    _Audit_ProveRecord_Handler,
+		},
+		{
+			MethodName: "GetCheckpoint",
+			Handler:    _Audit_GetCheckpoint_Handler,
+		},
+		{
+			MethodName: "VerifyRecords",
+			Handler:    _Audit_VerifyRecords_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
