@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -335,5 +334,3 @@ func readTree(tb testing.TB, dir string) map[string][]byte {
 	}))
 	return files
 }
-
-func background() context.Context { return context.Background() }
