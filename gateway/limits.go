@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
 )
@@ -39,8 +42,14 @@ const (
 	readTimeout       = 60 * time.Second
 	writeTimeout      = 150 * time.Second // from the end of the header: reading, the longest deadline, and then some
 	idleTimeout       = 120 * time.Second
-	maxStreams        = 256 // concurrent calls per HTTP/2 connection
+	maxStreams        = 256    // concurrent calls per HTTP/2 connection
+	maxConnections    = 10_000 // at a time, per listener; more wait to be accepted
 )
+
+// LimitConnections bounds how many connections of a listener are open at a time.
+func LimitConnections(l net.Listener) net.Listener {
+	return netutil.LimitListener(l, maxConnections)
+}
 
 func limitOf(method string) limit {
 	if l, ok := limits[method]; ok {

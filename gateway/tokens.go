@@ -166,7 +166,7 @@ func (s *accessServer) mayHandOut(ctx context.Context, a *act, n storage.NewToke
 }
 
 func newToken(req *v1.CreateTokenRequest) (n storage.NewToken, err error) {
-	n = storage.NewToken{Kind: storage.ServiceToken, Description: req.GetDescription()}
+	n = storage.NewToken{Kind: storage.ServiceToken, Description: req.GetDescription(), Shorten: req.GetTtl() == nil}
 	switch req.GetKind() {
 	case "", "service":
 	case "user":

@@ -314,6 +314,11 @@ func TestChildren(t *testing.T) {
 		refuse("v", "another user", func(*storage.NewToken) {})
 		refuse("u", "", func(c *storage.NewToken) { c.Kind = storage.BootstrapToken })
 
+		long := child
+		long.TTL, long.Shorten = 24*time.Hour, true
+		if _, info := w.token("u", long); !info.Expires.Equal(top.Expires) {
+			w.Fatalf("a child to be shortened ends at %s, want its parent's %s", info.Expires, top.Expires)
+		}
 		bearer, info := w.token("u", child)
 		if info.Parent != top.Accessor || len(info.CIDRs) != 1 {
 			w.Fatalf("got %+v", info)
@@ -344,7 +349,7 @@ func TestChildren(t *testing.T) {
 		count, err := s.RevokeToken(w.ctx, w.may("token:revoke", top.Path.String()))
 		w.must(err)
 		if count != 3 {
-			w.Fatalf("revoked %d, want 3", count)
+			w.Fatalf("revoked %d, want 4", count)
 		}
 		for _, dead := range []string{token, bearer, grandchild} {
 			w.isNotFrom(dead, from, schema.TokenRevoked)

@@ -71,6 +71,9 @@ type NewToken struct {
 	// Standalone says that the caller may hand out all of it. Otherwise the token
 	// is a child of the caller's: of the same user, and within its limits.
 	Standalone bool
+	// Shorten cuts a child that would outlive its parent to the parent's end,
+	// instead of refusing it: for a TTL that nobody asked for.
+	Shorten bool
 }
 
 // tokenRecord is the record ia.
@@ -212,7 +215,7 @@ func (s *Identities) CreateToken(ctx context.Context, p permit.Permit, n NewToke
 		return secret.Value{}, TokenInfo{}, err
 	}
 	if !n.Standalone {
-		if err := s.bound(ctx, p, &t); err != nil {
+		if err := s.bound(ctx, p, &t, n.Shorten); err != nil {
 			return secret.Value{}, TokenInfo{}, err
 		}
 	}
@@ -298,7 +301,7 @@ func (s *Identities) roleRefs(ctx context.Context, names []schema.Name) ([]roleR
 }
 
 // bound holds a child within its creator's token and makes it a child.
-func (s *Identities) bound(ctx context.Context, p permit.Permit, t *tokenRecord) error {
+func (s *Identities) bound(ctx context.Context, p permit.Permit, t *tokenRecord, shorten bool) error {
 	creator := p.Principal()
 	if creator.Kind != schema.KindUser || creator.User != t.User {
 		return fault.New(fault.Denied, "a token made for another user needs role:bind and policy:bind on what it carries")
@@ -311,6 +314,9 @@ func (s *Identities) bound(ctx context.Context, p permit.Permit, t *tokenRecord)
 	standing, err := r.resolve(ctx, parent.record, 1)
 	if err != nil {
 		return err
+	}
+	if shorten && t.Expires.After(standing.expires) {
+		t.Expires = standing.expires
 	}
 	switch {
 	case standing.revoked:

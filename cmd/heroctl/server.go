@@ -194,6 +194,7 @@ func (a *app) serve(ctx context.Context, n *node, ready func(address string)) (e
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	rest = gateway.LimitConnections(rest)
 	if tlsConfig != nil {
 		rest = tls.NewListener(rest, tlsConfig)
 	}
@@ -236,7 +237,7 @@ func (n *node) serveGRPC(tlsConfig *tls.Config, failed chan<- error) (*grpc.Serv
 		creds = credentials.NewTLS(tlsConfig)
 	}
 	server := n.gateway.GRPC(creds)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(gateway.LimitConnections(listener)) }()
 	return server, nil
 }
 
