@@ -348,7 +348,7 @@ func TestChildren(t *testing.T) {
 		}
 		count, err := s.RevokeToken(w.ctx, w.may("token:revoke", top.Path.String()))
 		w.must(err)
-		if count != 3 {
+		if count != 4 {
 			w.Fatalf("revoked %d, want 4", count)
 		}
 		for _, dead := range []string{token, bearer, grandchild} {
