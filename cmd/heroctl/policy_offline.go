@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -41,56 +40,11 @@ func (a *app) parsePolicies(files []policyFile) ([]*policies.Policy, policies.Di
 	return parsed, all
 }
 
-func (a *app) newPolicyCheck() *cobra.Command {
-	return &cobra.Command{
-		Use: "check FILE|DIR…", Short: "Check policy files, without a server", Args: takes("FILE|DIR…"),
-		Long: `Check policy files, without a server. Every problem is told at once, with its line. The exit
-code is 3 if there is an error.`,
-		RunE: func(c *cobra.Command, args []string) error {
-			format, err := a.format()
-			if err != nil {
-				return err
-			}
-			files, err := a.readPolicyFiles(c.Context(), args)
-			if err != nil {
-				return err
-			}
-			parsed, found := a.parsePolicies(files)
-			if format == formatTable || format == formatName {
-				a.renderDiagnostics(found, files)
-			} else if err := a.printDiagnostics(format, found); err != nil {
-				return err
-			}
-			if found.HasErrors() {
-				return refused(found)
-			}
-			rules := policies.NewSet(parsed).Rules()
-			a.say("%d %s with %d %s, no errors", len(parsed), plural2(len(parsed), "policy", "policies"), rules, plural(rules, "rule"))
-			return nil
-		},
-	}
-}
-
 func plural2(n int, one, many string) string {
 	if n == 1 {
 		return one
 	}
 	return many
-}
-
-func (a *app) printDiagnostics(format string, all policies.Diagnostics) error {
-	lines := make([]json.RawMessage, len(all))
-	for i, d := range all {
-		line, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		lines[i] = line
-	}
-	if format == formatJSONL {
-		return a.jsonLines(lines...)
-	}
-	return a.document(format, lines)
 }
 
 func (a *app) newPolicyFmt() *cobra.Command {
