@@ -3,11 +3,13 @@ package engine
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -22,12 +24,14 @@ var rewrite = flag.Bool("rewrite", false, "write the golden parts of testdata/ca
 // compile to, and questions with their decisions, one to a line:
 //
 //	secret:read prod/db deploy,audit → granted by deploy line 4
+//	secret:read prod/db deploy at=2026-03-04T05:06:07Z from=10.1.2.3 age=1h → condition_failed by deploy line 9: hours
 //
+// Behind the policies may stand user, job, at, from, auth and age (of the token).
 // Engine, stock OPA and the reference matcher answer the same questions. With -rewrite
 // the Rego and the decisions are written anew: read the difference before committing.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/cases/*.txtar")
-	if err != nil || len(files) < 5 {
+	if err != nil || len(files) < 9 {
 		t.Fatalf("only %d cases, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -72,21 +76,21 @@ func runCase(t *testing.T, archive *txtar.Archive) *txtar.Archive {
 		if len(words) < 2 {
 			t.Fatalf("not a question: %s", line)
 		}
-		var attached []string
-		if len(words) > 2 {
-			attached = strings.Split(words[2], ",")
-		}
-		c := ask(words[0], words[1], attached...)
+		c := questionOf(t, words)
 		d := decide(t, e, c)
-		if reason, rule := refDecide(list, c); reason != d.Reason || rule != d.Rule {
-			t.Errorf("%s: the reference says %s by %v, the engine %s by %v", question, reason, rule, d.Reason, d.Rule)
+		got := verdict{d.Reason, d.Rule, d.Condition}
+		if reason, rule, unmet := refDecide(list, c); got != (verdict{reason, rule, unmet}) {
+			t.Errorf("%s: the reference says %s by %v (%s), the engine %v", question, reason, rule, unmet, got)
 		}
-		if v := stock(t, c); v.reason != d.Reason || v.rule != d.Rule {
-			t.Errorf("%s: stock OPA says %s by %v, the engine %s by %v", question, v.reason, v.rule, d.Reason, d.Rule)
+		if v := stock(t, e.Complete(c)); v != got {
+			t.Errorf("%s: stock OPA says %v, the engine %v", question, v, got)
 		}
 		fmt.Fprintf(&decisions, "%s → %s", question, d.Reason)
 		if d.Rule != (schema.RuleRef{}) {
 			fmt.Fprintf(&decisions, " by %s line %d", d.Rule.Policy, d.Rule.Line)
+		}
+		if d.Condition != "" {
+			fmt.Fprintf(&decisions, ": %s", strings.ReplaceAll(d.Condition, ",", ", "))
 		}
 		decisions.WriteByte('\n')
 	}
@@ -97,4 +101,42 @@ func runCase(t *testing.T, archive *txtar.Archive) *txtar.Archive {
 		out.Files = append(out.Files, txtar.File{Name: p.ModuleFile(), Data: p.Module()})
 	}
 	return out
+}
+
+// questionOf reads the words of a question.
+func questionOf(t *testing.T, words []string) schema.Call {
+	t.Helper()
+	var attached []string
+	c := ask(words[0], words[1])
+	for _, word := range words[2:] {
+		name, value, given := strings.Cut(word, "=")
+		var err error
+		switch name {
+		case "user":
+			c.Principal.User = value
+		case "job":
+			c.Principal.Job = value
+		case "at":
+			c.Context.Time, err = time.Parse(time.RFC3339, value)
+		case "from":
+			c.Context.Source, err = netip.ParseAddr(value)
+		case "auth":
+			c.Context.Method = value
+		case "age":
+			var age time.Duration
+			age, err = time.ParseDuration(value)
+			c.Context.TokenIssued = c.Context.Time.Add(-age)
+		default:
+			if given {
+				t.Fatalf("unknown word %s", word)
+			}
+			attached = strings.Split(word, ",")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(attached)
+	c.Principal.Policies = attached
+	return c
 }

@@ -335,7 +335,8 @@ func TestBounds(t *testing.T) {
 func TestInputTerm(t *testing.T) {
 	full := ask("secret:read", "prod/db", "a", "b")
 	full.Principal.Token, full.Principal.Roles, full.Principal.Job = "0a1b", []string{"deployer", "viewer"}, "api"
-	full.Context.Source = netip.MustParseAddr("::ffff:10.1.2.3")
+	full.Context.Source, full.Context.Method, full.Context.TokenIssued = netip.MustParseAddr("::ffff:10.1.2.3"), "token", at.Add(-90*time.Minute)
+	full.Context.Zones = map[string]schema.LocalTime{"UTC": {Day: "wed", Minute: 306}, "Europe/Berlin": {Day: "wed", Minute: 0}}
 	for _, c := range []schema.Call{full, ask("job:run", "api"), {}} {
 		text, err := json.Marshal(c.Input())
 		if err != nil {

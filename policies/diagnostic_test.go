@@ -82,6 +82,10 @@ func TestDiagnosticsNeverEcho(t *testing.T) {
 		canary, canary + ` {}`, canary + ` = 1`, `policy "` + canary + `/" {}`, `policy "a" "` + canary + `" {}`,
 		`policy "a" { ` + canary + ` = 1 }`, `policy "a" { ` + canary + ` {} }`, `policy "a" { ` + canary + ` }`,
 		"policy \"a\" {\n secret {\n  path = \"" + canary + "//\"\n capabilities = [\"" + canary + "\"]\n }\n}",
+		"policy \"a\" {\n secret {\n  path = \"{{" + canary + "}}\"\n  capabilities = []\n  condition {\n   " + canary + " = 1\n  }\n  " + canary + " {\n  }\n }\n}",
+		"policy \"a\" {\n secret {\n  path = \"a\"\n  capabilities = []\n  condition {\n   hours = \"" + canary + "\"\n   days = [\"" + canary + "\"]\n   timezone = \"" + canary +
+			"\"\n   source_cidrs = [\"" + canary + "\"]\n   token_max_age = \"" + canary + "\"\n   auth_method = [\"" + canary + "\"]\n   not_before = \"" + canary + "\"\n   not_after = " + canary + "\n  }\n }\n}",
+		"guardrail \"" + canary + "/\" {\n secret {\n  path = \"a\"\n  deny = [\"" + canary + "\"]\n  unless \"" + canary + "\" {\n  }\n }\n}",
 		"policy \"a\" {\n secret {\n  path = " + canary + "\n capabilities = " + canary + "(1)\n }\n}",
 		"policy \"a\" {\n secret {\n  path = \"${" + canary + "}\"\n capabilities = [" + canary + "]\n }\n}",
 		"policy \"a\" {\n " + canary + " = 1\n " + canary + " = 2\n}", `policy "a" { description = "%{ ` + canary + ` }" }`,

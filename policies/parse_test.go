@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,12 +95,13 @@ func TestParse(t *testing.T) {
 // TestTextStandsAlone parses the text of each policy by itself: it is the same policy
 // with the same digest and the same rule lines, which is what a store relies on.
 func TestTextStandsAlone(t *testing.T) {
-	for _, p := range append(mustParse(t, twoPolicies), Builtin()...) {
+	for _, p := range slices.Concat(mustParse(t, twoPolicies), mustParse(t, wholeLanguage), Builtin()) {
 		again := mustParse(t, string(p.Text))
 		if len(again) != 1 || again[0].Digest != p.Digest || again[0].Name != p.Name || again[0].First != 1 {
 			t.Fatalf("policy %s read from its own text is %+v", p.Name, again)
 		}
-		if diff := cmp.Diff(p.Rules, again[0].Rules, cmp.Comparer(func(a, b schema.Pattern) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(p.Rules, again[0].Rules, cmp.Comparer(func(a, b schema.Pattern) bool { return a == b }),
+			cmp.Comparer(func(a, b *Condition) bool { return a.key() == b.key() })); diff != "" {
 			t.Errorf("rules of %s (-in the file +alone):\n%s", p.Name, diff)
 		}
 		lines := strings.Split(string(p.Text), "\n")
@@ -111,6 +113,56 @@ func TestTextStandsAlone(t *testing.T) {
 		if p.Digest != schema.DigestOf(p.Text) {
 			t.Errorf("the digest of %s is not that of its text", p.Name)
 		}
+	}
+}
+
+func TestParseConditions(t *testing.T) {
+	list := mustParse(t, wholeLanguage)
+	grant, guard := list[0].Rules[0], list[1].Rules[0]
+	want := &Condition{
+		Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Hours:   &Hours{22 * 60, 6 * 60}, Days: []string{"mon", "fri"}, Zone: "America/Sao_Paulo", MaxAge: 12 * time.Hour, Methods: []string{"token"},
+		NotBefore: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC), NotAfter: time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if diff := cmp.Diff(want, grant.Condition, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("condition (-want +got):\n%s", diff)
+	}
+	if list[0].Kind != KindPolicy || list[1].Kind != KindGuardrail || !slices.Equal(guard.Denies, []schema.Verb{"read", "inject"}) || guard.Deny || guard.Verbs != nil {
+		t.Errorf("the guardrail is %+v", guard)
+	}
+	if guard.Allows("read") || guard.Condition.Zone != "UTC" || list[0].Rules[1].Condition.Zone != "UTC" {
+		t.Error("a guardrail grants, or hours without a time zone are not those of UTC")
+	}
+	if got := strings.Join(Zones(list), " "); got != "America/Sao_Paulo Etc/GMT+3 UTC" {
+		t.Errorf("zones %s", got)
+	}
+}
+
+// TestConditionKeys holds that writing a condition otherwise does not make it another.
+func TestConditionKeys(t *testing.T) {
+	read := func(attributes string) string {
+		return mustParse(t, "policy \"a\" {\n  secret {\n    path = \"*\"\n    capabilities = []\n    condition {\n"+attributes+"\n}\n}\n}\n")[0].Rules[0].Condition.key()
+	}
+	same := [][2]string{
+		{`days = ["fri", "mon"]`, `days = ["mon", "fri"]`},
+		{`hours = "08:00-19:00"`, "hours = \"08:00-19:00\"\n timezone = \"UTC\""},
+		{`token_max_age = "90m"`, `token_max_age = "1h30m"`},
+		{`token_max_age = "2d"`, `token_max_age = "48h"`},
+		{`not_after = "2026-03-01T00:00:00-03:00"`, `not_after = "2026-03-01T03:00:00Z"`},
+		{`source_cidrs = ["2001:db8::/32"]`, `source_cidrs = ["2001:0DB8:0::/32"]`},
+	}
+	seen := map[string]bool{}
+	for _, pair := range same {
+		if read(pair[0]) != read(pair[1]) {
+			t.Errorf("%s and %s are two conditions", pair[0], pair[1])
+		}
+		seen[read(pair[0])] = true
+	}
+	for _, other := range []string{`not_before = "2026-03-01T03:00:00Z"`, `hours = "19:00-08:00"`, `days = ["mon"]`, `auth_method = ["token"]`} {
+		if seen[read(other)] {
+			t.Errorf("%s is another condition", other)
+		}
+		seen[read(other)] = true
 	}
 }
 
@@ -219,6 +271,7 @@ func TestSizeLimit(t *testing.T) {
 // text is not.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(twoPolicies))
+	f.Add([]byte(wholeLanguage))
 	for _, p := range Builtin() {
 		f.Add(p.Text)
 	}

@@ -27,7 +27,7 @@ func checkModule(t *testing.T, p *Policy) {
 
 // TestStrict compiles whole sets under the rules of opa check --strict.
 func TestStrict(t *testing.T) {
-	sets := map[string][]*Policy{"nothing": nil, "built-in": Builtin(), "two": mustParse(t, twoPolicies)}
+	sets := map[string][]*Policy{"nothing": nil, "built-in": Builtin(), "two": mustParse(t, twoPolicies), "whole language": mustParse(t, wholeLanguage)}
 	for name, list := range sets {
 		modules := map[string]*ast.Module{}
 		for file, text := range CompileRego(NewSet(list)) {
@@ -64,6 +64,81 @@ func TestModuleOfEveryPatternForm(t *testing.T) {
 	for i, line := range strings.Split(string(p.Module()), "\n") {
 		if len(line) > 120 {
 			t.Errorf("line %d is %d columns wide; want at most 120", i+1, len(line))
+		}
+	}
+}
+
+// wholeLanguage has every attribute of a condition, for a grant, a denial and an exception,
+// and templates.
+const wholeLanguage = `
+policy "everything" {
+  secret {
+    path         = "prod/{{user.name}}/*"
+    capabilities = ["read", "list"]
+
+    condition {
+      source_cidrs  = ["192.0.2.0/24", "2001:db8::/32", "10.0.0.0/8"]
+      hours         = "22:00-06:00"
+      days          = ["fri", "mon"]
+      timezone      = "America/Sao_Paulo"
+      token_max_age = "12h"
+      auth_method   = ["token"]
+      not_before    = "2026-03-01T00:00:00-03:00"
+      not_after     = "2026-04-01T00:00:00Z"
+    }
+  }
+
+  secret {
+    path         = "dev/*"
+    capabilities = []
+
+    condition {
+      source_cidrs  = ["192.0.2.0/24"]
+      hours         = "08:00-19:00"
+      days          = ["sun"]
+      token_max_age = "1h"
+      auth_method   = ["token"]
+      not_before    = "2026-03-01T00:00:00Z"
+    }
+  }
+
+  job {
+    path         = "{{job.name}}"
+    capabilities = ["run"]
+
+    condition {
+      hours    = "12:00-00:00"
+      days     = ["sat", "sun"]
+      timezone = "Etc/GMT+3"
+    }
+  }
+}
+
+guardrail "if" {
+  secret {
+    path = "{{job.name}}/{{user.name}}/*"
+    deny = ["read", "inject"]
+
+    unless {
+      hours = "00:00-24:00"
+    }
+  }
+
+  job {
+    path = "*"
+    deny = ["run"]
+  }
+}
+`
+
+func TestModulesOfTheWholeLanguage(t *testing.T) {
+	for i, p := range mustParse(t, wholeLanguage) {
+		checkModule(t, p)
+		golden(t, []string{"testdata/conditions.rego", "testdata/guardrail.rego"}[i], p.Module())
+		for n, line := range strings.Split(string(p.Module()), "\n") {
+			if len(line) > 120 {
+				t.Errorf("line %d of %s is %d columns wide; want at most 120", n+1, p.Name, len(line))
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,5 +82,44 @@ func BenchmarkWith(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		set.With(changed, nil)
+	}
+}
+
+// TestLocked changes guardrails in turns: what no one could change any more is locked.
+func TestLocked(t *testing.T) {
+	lock := func(name, path, verbs, more string) string {
+		return "guardrail \"" + name + "\" {\n  guardrail {\n    path = \"" + path + "\"\n    deny = [" + verbs + "]\n" + more + "  }\n}\n"
+	}
+	const both = `"update", "delete"`
+	for text, want := range map[string]string{
+		"":                       "",
+		lock("a", "b", both, ""): "",
+		lock("a", "b", both, "") + lock("b", "c", both, ""):                                                       "",
+		lock("a", "b", both, "") + lock("b", "a", both, ""):                                                       "a b",
+		lock("a", "b", both, "") + lock("b", "a", both, "") + lock("c", "d", both, "") + lock("d", "x", both, ""): "a b",
+		lock("a", "b", both, "") + lock("b", "c", both, "") + lock("c", "a", both, ""):                            "a b c",
+		lock("a", "b", both, "") + lock("b", "a", `"update"`, ""):                                                 "",
+		lock("a", "b", both, "") + lock("b", "a", both, "    unless {\n      hours = \"08:00-19:00\"\n    }\n"):   "",
+	} {
+		var names []string
+		for _, p := range NewSet(mustParse(t, text)).Locked() {
+			names = append(names, p.Name.String())
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("locked are %q; want %q, of\n%s", got, want, text)
+		}
+	}
+}
+
+func TestGuardrailIsNotPicked(t *testing.T) {
+	set := NewSet(mustParse(t, "guardrail \"g\" {\n}\n\npolicy \"p\" {\n}\n"))
+	if got := set.Pick([]string{"g", "p"}); len(got) != 1 || got[0].Name.String() != "p" {
+		t.Errorf("picked %v", got)
+	}
+	if got := set.Guardrails(); len(got) != 1 || got[0] != set.Find("g") || got[0].ModuleFile() != "guardrail/g.rego" {
+		t.Errorf("guardrails %v", got)
+	}
+	if got := set.With(mustParse(t, "policy \"g\" {\n}\n"), nil).Guardrails(); len(got) != 0 {
+		t.Errorf("a guardrail replaced by a policy is left: %v", got)
 	}
 }
