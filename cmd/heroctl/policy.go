@@ -14,7 +14,7 @@ func (a *app) newPolicyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Write, check and apply policies"}
 	c.AddCommand(
 		a.newPolicyApply(), a.newPolicyList(), a.newPolicyGet(), a.newPolicyHistory(), a.newPolicyDelete(),
-		a.newPolicyAttach(), a.newPolicyDetach(), a.newPolicyCheck(), a.newPolicyFmt(), a.newPolicyCompile(),
+		a.newPolicyAttach(), a.newPolicyDetach(), a.newPolicyCheck(), a.newPolicyFmt(), a.newPolicyCompile(), a.newPolicyTest(),
 	)
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heroctl/heroctl/engine/policytest"
 	"github.com/heroctl/heroctl/policies"
 	"github.com/heroctl/heroctl/schema/fault"
 )
@@ -50,7 +51,7 @@ func (a *app) readPolicyFiles(ctx context.Context, args []string) ([]policyFile,
 }
 
 // policyNames returns the file itself, or the .hcl files below a directory in
-// order.
+// order, without those that hold tests.
 func policyNames(arg string) ([]string, error) {
 	info, err := os.Stat(arg)
 	if err != nil {
@@ -59,8 +60,19 @@ func policyNames(arg string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{arg}, nil
 	}
+	names, err := hclNames(arg)
+	if names = slices.DeleteFunc(names, isTestFile); err == nil && len(names) == 0 {
+		return nil, usageError(fmt.Sprintf("%s holds no policies, only tests", clean(arg)))
+	}
+	return names, err
+}
+
+func isTestFile(name string) bool { return strings.HasSuffix(name, policytest.Suffix) }
+
+// hclNames returns the .hcl files below a directory in order.
+func hclNames(arg string) ([]string, error) {
 	var names []string
-	err = filepath.WalkDir(arg, func(name string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(arg, func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() && strings.HasSuffix(name, ".hcl") {
 			names = append(names, name)
 		}

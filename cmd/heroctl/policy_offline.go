@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -61,7 +62,7 @@ func (a *app) newPolicyFmt() *cobra.Command {
 		if write && (check || showDiff) {
 			return usageError("--write cannot be combined with --check or --diff")
 		}
-		files, err := a.readPolicyFiles(c.Context(), args)
+		files, err := a.readPolicyFiles(c.Context(), withTests(args))
 		if err != nil {
 			return err
 		}
@@ -132,25 +133,26 @@ func replaceFile(name string, text []byte) error {
 
 func (a *app) newPolicyCompile() *cobra.Command {
 	var out string
+	var tests bool
 	c := &cobra.Command{
 		Use: "compile FILE|DIR…", Short: "Write the Rego that decides, without a server", Args: takes("FILE|DIR…"),
 		Long: `Compile policies to the Rego modules that decide. Stock OPA decides with them as heroctl does:
 
   heroctl policy compile -d out policies/
-  opa eval -d out -i input.json data.heroctl.authz.answer`,
+  opa eval -d out -i input.json data.heroctl.authz.answer
+
+With --with-tests the tests beside the policies are compiled, too, and the built-in policies:
+
+  heroctl policy compile --with-tests -d out policies/
+  opa test out`,
 	}
 	c.Flags().StringVarP(&out, "dir", "d", "", "write one file for each module into `DIR`; stdout if not given")
+	c.Flags().BoolVar(&tests, "with-tests", false, "compile the tests, too, for opa test")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		files, err := a.readPolicyFiles(c.Context(), args)
+		modules, err := a.compileFiles(c.Context(), args, tests)
 		if err != nil {
 			return err
 		}
-		parsed, found := a.parsePolicies(files)
-		a.renderDiagnostics(found, files)
-		if found.HasErrors() {
-			return refused(found)
-		}
-		modules := policies.CompileRego(policies.NewSet(parsed))
 		names := slices.Sorted(maps.Keys(modules))
 		if out == "" {
 			for _, name := range names {
@@ -171,6 +173,49 @@ func (a *app) newPolicyCompile() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// compileFiles returns the Rego modules of the files by name.
+func (a *app) compileFiles(ctx context.Context, args []string, tests bool) (map[string][]byte, error) {
+	if tests {
+		in, err := a.readTests(args)
+		if err != nil {
+			return nil, err
+		}
+		modules := policies.CompileRego(in.set)
+		compiled, err := in.suite.Rego(in.set)
+		maps.Copy(modules, compiled)
+		return modules, err
+	}
+	files, err := a.readPolicyFiles(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	parsed, found := a.parsePolicies(files)
+	a.renderDiagnostics(found, files)
+	if found.HasErrors() {
+		return nil, refused(found)
+	}
+	return policies.CompileRego(policies.NewSet(parsed)), nil
+}
+
+// withTests names the files of folders one by one, so that those with tests are among
+// them. What cannot be read is reported by who reads it.
+func withTests(args []string) []string {
+	var all []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil || !info.IsDir() {
+			all = append(all, arg)
+			continue
+		}
+		names, err := hclNames(arg)
+		if err != nil {
+			names = []string{arg}
+		}
+		all = append(all, names...)
+	}
+	return all
 }
 
 // printText writes a text with a line feed at its end.

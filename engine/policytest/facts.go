@@ -26,7 +26,7 @@ type facts struct {
 }
 
 // factNames are the attributes that say facts.
-var factNames = []string{"user", "policies", "roles", "job", "at", "from", "auth", "token_age"}
+var factNames = []string{"user", "policies", "roles", "job", "at", "from", "auth_method", "token_age"}
 
 // testNames are the other attributes of a test, in the order of a matrix's cells.
 var testNames = []string{"can", "path", "expect", "reason", "rule"}
@@ -54,7 +54,7 @@ func (p *parser) fact(f *facts, attr *hclsyntax.Attribute) bool {
 		f.at = p.time(attr.Expr)
 	case "from":
 		f.from = p.address(attr.Expr)
-	case "auth":
+	case "auth_method":
 		f.auth = p.method(attr.Expr)
 	case "token_age":
 		f.tokenAge = p.age(attr.Expr)

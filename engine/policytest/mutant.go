@@ -104,7 +104,7 @@ func meaning(list []*policies.Policy) string {
 				word := strings.TrimSpace(line)
 				return strings.HasPrefix(word, "#") || strings.HasPrefix(word, `"digest":`) || strings.HasPrefix(word, `"line":`)
 			})
-			blocks[i] = strings.Join(lines, "\n")
+			blocks[i] = strings.TrimSpace(strings.Join(lines, "\n"))
 		}
 		slices.Sort(blocks[1:])
 		all = append(all, strings.Join(blocks, "\n\n"))
