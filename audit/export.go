@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -128,14 +129,14 @@ func (t *Trail) FirstAt(ctx context.Context, at time.Time) (uint64, error) {
 		sequence = r.Sequence
 		return errFound
 	})
-	if err == errFound {
+	if errors.Is(err, errFound) {
 		err = nil
 	}
 	return sequence, err
 }
 
 // errFound ends a walk early.
-var errFound = fault.New(fault.Internal, "found")
+var errFound = errors.New("found")
 
 // ExportBefore returns the line that stands before the record after the given
 // sequence.
@@ -195,7 +196,7 @@ func (t *Trail) ExportLines(ctx context.Context, after, to uint64, limit int, vi
 		lines = append(lines, text)
 		return nil
 	})
-	if err == errFound {
+	if errors.Is(err, errFound) {
 		err = nil
 	}
 	return lines, err

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -325,7 +326,11 @@ func (p Proof) Verify(key note.Verifier) (Record, Checkpoint, error) {
 	if err != nil {
 		return Record{}, Checkpoint{}, err
 	}
-	r, err := decode(p.Record)
+	var canonical bytes.Buffer // a file may have been indented; canonical JSON has no spaces
+	if err := json.Compact(&canonical, p.Record); err != nil {
+		return Record{}, Checkpoint{}, fault.Wrap(fault.Integrity, "the record cannot be read", err)
+	}
+	r, err := decode(canonical.Bytes())
 	switch {
 	case err != nil:
 		return Record{}, Checkpoint{}, err

@@ -117,6 +117,13 @@ func (s *auditServer) words(q *audit.Query, req *v1.ListRecordsRequest) error {
 			return fault.New(fault.InvalidArgument, "actions are verbs such as read, update or delete")
 		}
 	}
+	for _, text := range req.GetCapabilities() {
+		c, err := schema.ParseCapability(text)
+		if err != nil {
+			return err
+		}
+		q.Capabilities = append(q.Capabilities, c)
+	}
 	if q.Reason != "" && classSentence(q.Reason) == string(q.Reason) {
 		return fault.New(fault.InvalidArgument, "reason is a class such as granted, no_rule, explicit_deny or token_expired")
 	}

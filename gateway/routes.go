@@ -153,7 +153,7 @@ func (r *route) flaw(req *http.Request) string {
 }
 
 // repeatable names the query parameters that may be given several times.
-var repeatable = map[string]bool{"actions": true}
+var repeatable = map[string]bool{"actions": true, "capabilities": true}
 
 func allowedQuery(names []string) string {
 	if len(names) == 0 {

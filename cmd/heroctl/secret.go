@@ -116,7 +116,7 @@ func (a *app) newSecretDescribe() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printOne(a, secretDetails, s)
+				return a.printSecret(c.Context(), cl, s)
 			})
 		},
 	}

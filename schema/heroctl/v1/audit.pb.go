@@ -415,6 +415,8 @@ type ListRecordsRequest struct {
 	Source string `protobuf:"bytes,16,opt,name=source,proto3" json:"source,omitempty"`
 	// Only records after this position.
 	AfterSequence uint64 `protobuf:"varint,17,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	// Only these capabilities, such as "secret:read"; beside actions.
+	Capabilities  []string `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -566,6 +568,13 @@ func (x *ListRecordsRequest) GetAfterSequence() uint64 {
 		return x.AfterSequence
 	}
 	return 0
+}
+
+func (x *ListRecordsRequest) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
 }
 
 // ListRecordsResponse is a page of records.
@@ -1830,7 +1839,7 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\aRuleRef\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04line\x18\x03 \x01(\rR\x04line\"\x80\x04\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"\xa4\x04\n" +
 	"\x12ListRecordsRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
@@ -1850,7 +1859,8 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\apattern\x18\x0e \x01(\tR\apattern\x12\x16\n" +
 	"\x06reason\x18\x0f \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\x10 \x01(\tR\x06source\x12%\n" +
-	"\x0eafter_sequence\x18\x11 \x01(\x04R\rafterSequence\"k\n" +
+	"\x0eafter_sequence\x18\x11 \x01(\x04R\rafterSequence\x12\"\n" +
+	"\fcapabilities\x18\x12 \x03(\tR\fcapabilities\"k\n" +
 	"\x13ListRecordsResponse\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.heroctl.v1.RecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"9\n" +
