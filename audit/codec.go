@@ -85,6 +85,12 @@ const (
 	wOutcomeKind
 	wGranted
 	wProperties
+	wAuthMethod
+	wTokenAge
+	wZones
+	wDay
+	wMinute
+	wCondition
 )
 
 var words = [...]string{

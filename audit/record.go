@@ -3,7 +3,9 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -129,11 +131,12 @@ type wireSource struct {
 }
 
 type wireDecision struct {
-	Allow    bool            `json:"allow"`
-	Reason   schema.Reason   `json:"reason"`
-	Rule     *schema.RuleRef `json:"rule,omitempty"`
-	Set      schema.Digest   `json:"set,omitzero"`
-	Revision schema.Revision `json:"revision,omitempty"`
+	Allow     bool            `json:"allow"`
+	Reason    schema.Reason   `json:"reason"`
+	Rule      *schema.RuleRef `json:"rule,omitempty"`
+	Set       schema.Digest   `json:"set,omitzero"`
+	Revision  schema.Revision `json:"revision,omitempty"`
+	Condition string          `json:"condition,omitempty"`
 }
 
 type wireCheck struct {
@@ -273,13 +276,47 @@ func (p *packer) input(c schema.Call) {
 	p.text(string(c.Capability.Resource))
 	p.word(wResourceID)
 	p.text(c.Path.String())
+	p.context(c.Context)
+}
+
+func (p *packer) context(c schema.Context) {
 	p.word(wContext)
-	p.time(c.Context.Time.UnixMicro())
-	if c.Context.Source.IsValid() {
+	p.time(c.Time.UnixMicro())
+	if from := c.Address(); from.IsValid() {
 		p.word(wContextSource)
-		p.text(c.Context.Source.Unmap().String())
+		p.text(from.String())
 	}
-	p.raw(`"}}`)
+	if c.Method != "" {
+		p.word(wAuthMethod)
+		p.text(c.Method)
+	}
+	p.raw(`"`)
+	if age, known := c.TokenAge(); known {
+		p.number(wTokenAge, age)
+	}
+	p.zones(c.Zones)
+	p.raw("}}")
+}
+
+// zones writes the local times by the name of their zone, sorted, as encoding/json
+// does.
+func (p *packer) zones(zones map[string]schema.LocalTime) {
+	if len(zones) == 0 {
+		return
+	}
+	p.word(wZones)
+	for i, name := range slices.Sorted(maps.Keys(zones)) {
+		if i > 0 {
+			p.raw(",")
+		}
+		p.raw(`"`)
+		p.text(name)
+		p.word(wDay)
+		p.text(zones[name].Day)
+		p.number(wMinute, int64(zones[name].Minute))
+		p.raw("}")
+	}
+	p.raw("}")
 }
 
 func (p *packer) properties(of schema.Principal) {
@@ -322,6 +359,11 @@ func (p *packer) decision(d schema.Decision) {
 		p.raw(`"`)
 	}
 	p.count(wRevision, int64(d.Revision))
+	if d.Condition != "" {
+		p.word(wCondition)
+		p.text(d.Condition)
+		p.raw(`"`)
+	}
 	p.raw("}")
 }
 
@@ -396,7 +438,7 @@ func (r *Record) fill(w wire) {
 		r.Input = *w.Input
 	}
 	if d := w.Result; d != nil {
-		r.Result = schema.Decision{Allow: d.Allow, Reason: d.Reason, Rule: ruleOf(d.Rule), Set: d.Set, Revision: d.Revision}
+		r.Result = schema.Decision{Allow: d.Allow, Reason: d.Reason, Rule: ruleOf(d.Rule), Set: d.Set, Revision: d.Revision, Condition: d.Condition}
 	}
 	for _, c := range w.Checks {
 		capability, _ := schema.ParseCapability(c.Capability)
