@@ -147,6 +147,12 @@ var words = [...]string{
 	wOutcomeKind - 0x80:   `outcome`,
 	wGranted - 0x80:       `granted`,
 	wProperties - 0x80:    `","properties":{`,
+	wAuthMethod - 0x80:    `","auth_method":"`,
+	wTokenAge - 0x80:      `,"token_age":`,
+	wZones - 0x80:         `,"zones":{`,
+	wDay - 0x80:           `":{"day":"`,
+	wMinute - 0x80:        `","minute":`,
+	wCondition - 0x80:     `,"condition":"`,
 }
 
 // short holds the words that stand for whole values.
