@@ -62,7 +62,7 @@ func (a *app) newPolicyFmt() *cobra.Command {
 		if write && (check || showDiff) {
 			return usageError("--write cannot be combined with --check or --diff")
 		}
-		files, err := a.readPolicyFiles(c.Context(), withTests(args))
+		files, err := a.readFiles(c.Context(), withTests(args))
 		if err != nil {
 			return err
 		}

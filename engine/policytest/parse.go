@@ -124,6 +124,10 @@ func (p *parser) label(block *hclsyntax.Block) (string, bool) {
 		p.report(block.LabelRanges[1], "the "+block.Type+" has more than one name", "write "+block.Type+` "name" { … }`)
 		return "", false
 	}
+	if strings.ContainsFunc(block.Labels[0], func(r rune) bool { return r < ' ' || r > '~' }) {
+		p.report(block.LabelRanges[0], "bad "+block.Type+" name", "a name is of printable ASCII characters")
+		return "", false
+	}
 	key := block.Type + " " + block.Labels[0]
 	if first, twice := p.places[key]; twice && first != block.LabelRanges[0] {
 		p.report(block.LabelRanges[0], "two of one name", fmt.Sprintf("the first %s of this name is on line %d of %s", block.Type, first.Start.Line, first.Filename))

@@ -109,6 +109,7 @@ func TestDiagnostics(t *testing.T) {
 		{`policy "p" {}`, `1:1: error: policy in a test file; policies stand in files of their own, beside this one`},
 		{`test {}`, `1:1: error: the test has no name; write test "name" { … }`},
 		{`test "a" "b" {}`, `1:10: error: the test has more than one name; write test "name" { … }`},
+		{`test "a\u001bb" {}`, `1:6: error: bad test name; a name is of printable ASCII characters`},
 		{"role \"r\" {}\nrole \"r\" {}", `2:6: error: two of one name; the first role of this name is on line 1 of x_test.hcl`},
 		{`role "admin" {}`, `1:6: error: a role that comes with the server; choose another name; admin, deployer, operator and viewer are there already`},
 		{"role \"r\" {\n  polices = []\n}", `2:3: error: unknown attribute; did you mean "policies"? a role has policies`},

@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/heroctl/heroctl/engine"
 	"github.com/heroctl/heroctl/policies"
@@ -121,10 +122,11 @@ func (s *Suite) Run(ctx context.Context, set *policies.Set) ([]Result, error) {
 	return results, nil
 }
 
-// activate returns an engine with the set in force, and room for the compiled form of
-// every set of policies that a suite attaches.
+// activate returns an engine with the set in force. It has room for the compiled form of
+// every list of policies that a suite attaches, and time enough for a busy machine: a
+// test must not fail because of it, nor a mistake be noticed.
 func activate(ctx context.Context, set *policies.Set) (*engine.Engine, error) {
-	e := engine.New(engine.Config{Programs: 256})
+	e := engine.New(engine.Config{Programs: 256, Timeout: 30 * time.Second})
 	if err := e.Activate(ctx, set, 1); err != nil {
 		return nil, fmt.Errorf("put the policies in force: %w", err)
 	}
