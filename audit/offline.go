@@ -124,11 +124,10 @@ func (v *exportWalk) line(text []byte, n int) {
 		v.end(l.End)
 	case ok && l.Sequence > 0 && l.Leaf != nil && l.Before == nil && l.End == nil:
 		v.begin()
-		if v.place(l.Sequence) {
-			v.settle(nil, false)
-			v.Hidden++
-			v.add(*l.Leaf, l.Sequence)
-		}
+		at := v.place(l.Sequence)
+		v.settle(nil, false)
+		v.Hidden++
+		v.add(*l.Leaf, at)
 	default:
 		v.begin()
 		r, err := decode(append([]byte(nil), text...))
@@ -179,22 +178,21 @@ func (v *exportWalk) before(b *lineBefore) {
 	}
 }
 
-// place reports whether a record is the next, and files what is wrong if it is
-// not.
-func (v *exportWalk) place(sequence uint64) bool {
-	switch next := v.state.size + 1; {
-	case sequence == next:
-		return true
-	case sequence > next:
-		v.missing(next, fmt.Sprintf("records %d to %d are missing", next, sequence-1))
-	default:
-		v.alteredAt(sequence, "the record is not in its place, or there twice")
+// place returns the sequence that a record counts as, and files what is wrong if
+// it is not the next one.
+func (v *exportWalk) place(sequence uint64) uint64 {
+	next := v.state.size + 1
+	if sequence == next {
+		return next
 	}
 	v.settle(nil, false)
-	v.broken = true
-	v.state.size = sequence - 1
-	v.state.leaf = tlog.Hash{}
-	return true
+	v.broken, v.state.leaf = true, tlog.Hash{}
+	if sequence < next {
+		v.altered("the record is not in its place, or there twice")
+		return next
+	}
+	v.missing(next, fmt.Sprintf("records %d to %d are missing", next, sequence-1))
+	return sequence
 }
 
 // record takes the next record. Its link to the one before tells whether that
@@ -202,7 +200,7 @@ func (v *exportWalk) place(sequence uint64) bool {
 // so a link that does not hold is settled one record later.
 func (v *exportWalk) record(r Record) {
 	jumped := r.Sequence != v.state.size+1
-	v.place(r.Sequence)
+	at := v.place(r.Sequence)
 	v.settle(&r, true)
 	if !jumped && r.Previous != v.state.leaf && v.state.leaf != (tlog.Hash{}) || r.Sequence == 1 && r.Previous != (tlog.Hash{}) {
 		v.suspect, v.claimed = r.Sequence, true
@@ -213,7 +211,7 @@ func (v *exportWalk) record(r Record) {
 		v.From = r.Time
 	}
 	v.To = r.Time
-	v.add(r.Leaf, r.Sequence)
+	v.add(r.Leaf, at)
 }
 
 // settle decides which record a broken link is to be blamed on: next is the record
