@@ -437,7 +437,7 @@ func (d *differential) fits(q question, row audit.Row) error {
 // essence is a record without what differs from request to request.
 func essence(row audit.Row) string {
 	in := row.Input
-	in.Context.Time = ""
+	in.Context.Time, in.Context.TokenAge = "", 0
 	came := row.Came()
 	came.Revision = 0
 	decided := row.Record.Result

@@ -134,9 +134,11 @@ func (g *Gateway) decide(ctx context.Context, c call) (*act, error) {
 	if reason != schema.Granted {
 		return a, g.refuse(ctx, a, reason, "")
 	}
+	a.entry.Call.Context.Method, a.entry.Call.Context.TokenIssued = schema.MethodToken, principal.Issued
 	if detail := g.locate(c, a); detail != "" {
 		return a, g.refuse(ctx, a, schema.InvalidPath, detail)
 	}
+	a.entry.Call = g.engine.Complete(a.entry.Call)
 	a.entry.Result, a.permit = g.ask(ctx, c, a)
 	for _, t := range c.also {
 		if !a.entry.Result.Allow {

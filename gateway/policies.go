@@ -63,19 +63,36 @@ func exists(m storage.PolicyManifest, name schema.Name) bool {
 	return ok
 }
 
-// locate makes the call one about each policy: create where there is none of the
-// name, update otherwise.
+// locate makes the call one about each policy or guardrail: create where there is
+// none of the name, update otherwise.
 func (s *policiesServer) locate(c *call, parsed []*policies.Policy, now storage.PolicyManifest) {
 	for i, p := range parsed {
 		t := target{cap: c.need.cap, path: p.Name.Path()}
 		if !exists(now, p.Name) {
 			t.cap = c.need.absent
 		}
+		t.cap.Resource = resourceOf(p)
 		if i == 0 {
 			c.cap, c.path = t.cap, t.path.String()
 		} else {
 			c.also = append(c.also, t)
 		}
+	}
+}
+
+// resourceOf returns what kind of resource a policy is; nil is one that there is not.
+func resourceOf(p *policies.Policy) schema.Resource {
+	if p != nil && p.Kind == policies.KindGuardrail {
+		return schema.Guardrail
+	}
+	return schema.Policy
+}
+
+// about makes a call on the policy of a name one on the guardrail, if that is what the
+// name stands for in the set in force.
+func (s *policiesServer) about(c *call) {
+	if set, _ := s.g.engine.Set(); set != nil {
+		c.cap.Resource = resourceOf(set.Find(c.path))
 	}
 }
 
@@ -85,7 +102,10 @@ func (s *policiesServer) apply(ctx context.Context, a *act, parsed []*policies.P
 		if isBuiltin(p.Name) {
 			return storage.PolicyManifest{}, fault.New(fault.Conflict, "a policy of the request has the name of one that comes with the server; apply it under a name of its own")
 		}
-		changes = append(changes, storage.PolicyChange{Name: p.Name, Text: p.Text})
+		changes = append(changes, storage.PolicyChange{Name: p.Name, Text: p.Text, Guardrail: p.Kind == policies.KindGuardrail})
+	}
+	if err := s.fits(parsed); err != nil {
+		return storage.PolicyManifest{}, err
 	}
 	if err := s.g.engine.Check(ctx, parsed); err != nil {
 		return storage.PolicyManifest{}, err
@@ -96,6 +116,20 @@ func (s *policiesServer) apply(ctx context.Context, a *act, parsed []*policies.P
 	}
 	set, _ := s.g.engine.Set()
 	return after, s.g.activate(ctx, set.With(parsed, nil), after)
+}
+
+// fits refuses policies that would make a bad set, each good by itself.
+func (s *policiesServer) fits(parsed []*policies.Policy) error {
+	set, _ := s.g.engine.Set()
+	for _, p := range parsed {
+		if old := set.Get(p.Name); old != nil && old.Kind != p.Kind {
+			return fault.New(fault.Conflict, "policies and guardrails share their names, and one of the request is taken by the other kind; choose another name, or delete that one first")
+		}
+	}
+	if len(set.With(parsed, nil).Locked()) > 0 {
+		return fault.New(fault.FailedCheck, "nobody could change the guardrails of the request any more, because each is locked by another; leave one of them open to update or delete")
+	}
+	return nil
 }
 
 // activate puts a set in force that the store holds already. If that fails, the
@@ -208,6 +242,7 @@ func (s *policiesServer) ListPolicies(ctx context.Context, req *v1.ListPoliciesR
 
 func (s *policiesServer) GetPolicy(ctx context.Context, req *v1.GetPolicyRequest) (*v1.Policy, error) {
 	c := s.g.call(v1.Policies_GetPolicy_FullMethodName, req)
+	s.about(&c)
 	c.version = schema.Version(req.GetVersion())
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.Policy, error) {
 		entry, text, err := s.g.store.Policies.Describe(ctx, a.permit, c.version)
@@ -227,6 +262,7 @@ func (s *policiesServer) GetPolicy(ctx context.Context, req *v1.GetPolicyRequest
 
 func (s *policiesServer) ListPolicyRevisions(ctx context.Context, req *v1.ListPolicyRevisionsRequest) (*v1.ListPolicyRevisionsResponse, error) {
 	c := s.g.call(v1.Policies_ListPolicyRevisions_FullMethodName, req)
+	s.about(&c)
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.ListPolicyRevisionsResponse, error) {
 		history, err := s.g.store.Policies.History(ctx, a.permit)
 		if err != nil {
@@ -246,6 +282,7 @@ func (s *policiesServer) ListPolicyRevisions(ctx context.Context, req *v1.ListPo
 
 func (s *policiesServer) DeletePolicy(ctx context.Context, req *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error) {
 	c := s.g.call(v1.Policies_DeletePolicy_FullMethodName, req)
+	s.about(&c)
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.DeletePolicyResponse, error) {
 		s.g.applying.Lock()
 		defer s.g.applying.Unlock()
@@ -256,7 +293,7 @@ func (s *policiesServer) DeletePolicy(ctx context.Context, req *v1.DeletePolicyR
 		if isBuiltin(name) {
 			return nil, fault.New(fault.Conflict, "the policy comes with the server and cannot be deleted")
 		}
-		after, err := s.g.store.Policies.Apply(ctx, a.all(), []storage.PolicyChange{{Name: name, Delete: true}})
+		after, err := s.g.store.Policies.Apply(ctx, a.all(), []storage.PolicyChange{{Name: name, Delete: true, Guardrail: c.cap.Resource == schema.Guardrail}})
 		if err != nil {
 			return nil, err
 		}

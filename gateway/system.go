@@ -119,7 +119,7 @@ func (g *Gateway) reopen(ctx context.Context, r audit.Record) (audit.Entry, erro
 	if err != nil {
 		return audit.Entry{}, err
 	}
-	arrived, err := time.Parse(schema.TimeLayout, in.Context.Time)
+	circumstances, err := in.Context.Restore()
 	if err != nil {
 		return audit.Entry{}, err
 	}
@@ -131,7 +131,7 @@ func (g *Gateway) reopen(ctx context.Context, r audit.Record) (audit.Entry, erro
 				Kind: subject.Type, User: subject.ID, Token: subject.Properties.Token, Roles: subject.Properties.Roles,
 				Policies: subject.Properties.Policies, Job: subject.Properties.Job,
 			},
-			Capability: c, Path: r.Path(), Context: schema.Context{Time: arrived, Source: r.Source.Client},
+			Capability: c, Path: r.Path(), Context: circumstances,
 		},
 	}, nil
 }

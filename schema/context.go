@@ -43,16 +43,35 @@ func LocalTimeOf(t time.Time, zone *time.Location) LocalTime {
 // such, also when it came inside an IPv6 one, and no interface name.
 func (c Context) Address() netip.Addr { return c.Source.Unmap().WithZone("") }
 
-// TokenAge returns how old the token is, in seconds, rounded up, if it is known. A
-// token from the future is new.
+// TokenAge returns how old the token is, in seconds, rounded up, if it is known; it is
+// 0 if it is not. A token that was made just now, or in the future, is a second old.
 func (c Context) TokenAge() (seconds int64, known bool) {
 	if c.TokenIssued.IsZero() {
 		return 0, false
 	}
-	age := max(0, c.Time.Sub(c.TokenIssued))
+	age := max(time.Second, c.Time.Sub(c.TokenIssued))
 	seconds = int64(age / time.Second)
 	if age%time.Second != 0 {
 		seconds++
 	}
 	return seconds, true
+}
+
+// Restore returns the context that an input was made of: deciding on it is deciding on
+// the input.
+func (c InputContext) Restore() (Context, error) {
+	at, err := time.Parse(TimeLayout, c.Time)
+	if err != nil {
+		return Context{}, fault.Wrap(fault.InvalidArgument, "the time of a decision's input is not one", err)
+	}
+	out := Context{Time: at, Method: c.AuthMethod, Zones: c.Zones}
+	if c.Source != "" {
+		if out.Source, err = netip.ParseAddr(c.Source); err != nil {
+			return Context{}, fault.Wrap(fault.InvalidArgument, "the source of a decision's input is not an address", err)
+		}
+	}
+	if c.TokenAge != 0 {
+		out.TokenIssued = at.Add(-time.Duration(c.TokenAge) * time.Second)
+	}
+	return out, nil
 }

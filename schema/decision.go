@@ -26,11 +26,12 @@ const (
 // every call of nobody is denied.
 type Principal struct {
 	Kind     PrincipalKind
-	User     string   // the user's name, or the system task's, such as "system:sweep"
-	Token    string   // accessor of the token; never the token
-	Roles    []string // names, sorted
-	Policies []string // names of every policy in force for this principal: attached and through roles; sorted, no duplicates
-	Job      string   // the job acted for, or ""
+	User     string    // the user's name, or the system task's, such as "system:sweep"
+	Token    string    // accessor of the token; never the token
+	Roles    []string  // names, sorted
+	Policies []string  // names of every policy in force for this principal: attached and through roles; sorted, no duplicates
+	Job      string    // the job acted for, or ""
+	Issued   time.Time // when the token was made; zero if there is none
 }
 
 // Attached returns the digest that stands for the principal's policy list in the
@@ -159,7 +160,7 @@ type InputContext struct {
 	Time       string               `json:"time"` // TimeLayout
 	Source     string               `json:"source,omitempty"`
 	AuthMethod string               `json:"auth_method,omitempty"`
-	TokenAge   *int64               `json:"token_age,omitempty"` // in seconds, rounded up
+	TokenAge   int64                `json:"token_age,omitempty"` // as Context.TokenAge
 	Zones      map[string]LocalTime `json:"zones,omitempty"`     // by the name of the time zone
 }
 
@@ -178,8 +179,6 @@ func (c Call) Input() Input {
 	if source := c.Context.Address(); source.IsValid() {
 		in.Context.Source = source.String()
 	}
-	if age, known := c.Context.TokenAge(); known {
-		in.Context.TokenAge = &age
-	}
+	in.Context.TokenAge, _ = c.Context.TokenAge()
 	return in
 }

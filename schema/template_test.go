@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestBind(t *testing.T) {
@@ -61,7 +63,7 @@ func TestTokenAge(t *testing.T) {
 		want   int64
 		known  bool
 	}{
-		{time.Time{}, 0, false}, {now, 0, true}, {now.Add(time.Hour), 0, true}, {now.Add(-time.Nanosecond), 1, true},
+		{time.Time{}, 0, false}, {now, 1, true}, {now.Add(time.Hour), 1, true}, {now.Add(-time.Nanosecond), 1, true},
 		{now.Add(-time.Hour), 3600, true}, {now.Add(-time.Hour - time.Nanosecond), 3601, true}, {time.Unix(-1<<40, 0), 9223372037, true},
 	} {
 		if got, known := (Context{Time: now, TokenIssued: row.issued}).TokenAge(); got != row.want || known != row.known {
@@ -107,6 +109,27 @@ func TestAddress(t *testing.T) {
 	for text, want := range map[string]string{"::ffff:10.1.2.3": "10.1.2.3", "fe80::1%eth0": "fe80::1", "::ffff:10.1.2.3%eth0": "10.1.2.3"} {
 		if got := (Context{Source: netip.MustParseAddr(text)}).Address().String(); got != want {
 			t.Errorf("%s is read as %s; want %s", text, got, want)
+		}
+	}
+}
+
+// TestRestore makes an input of a context and a context of the input.
+func TestRestore(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
+	for _, in := range []Context{
+		{Time: now},
+		{Time: now, Source: netip.MustParseAddr("10.1.2.3"), Method: MethodToken, TokenIssued: now.Add(-time.Second)},
+		{Time: now, Source: netip.MustParseAddr("::1"), TokenIssued: now.Add(-90 * time.Second), Zones: map[string]LocalTime{"UTC": {"wed", 306}}},
+	} {
+		input := Call{Context: in}.Input().Context
+		got, err := input.Restore()
+		if diff := cmp.Diff(in, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
+			t.Errorf("restored, %v (-want +got):\n%s", err, diff)
+		}
+	}
+	for _, bad := range []InputContext{{}, {Time: "now"}, {Time: FormatTime(now), Source: "here"}} {
+		if _, err := bad.Restore(); err == nil {
+			t.Errorf("%+v is the input of a context", bad)
 		}
 	}
 }

@@ -94,6 +94,7 @@ type standing struct {
 	user, accessor string
 	roles          []string         // in force, sorted
 	policies       []string         // in force, sorted
+	issued         time.Time        // when the token was made, or the first of its ancestors: a child is no younger
 	expires        time.Time        // of the token or the first of its ancestors
 	parentExpires  time.Time        // of the first of its ancestors; zero if it stands alone
 	networks       [][]netip.Prefix // of the token and each ancestor; each must contain the source
@@ -120,6 +121,7 @@ func (st standing) admit(now time.Time, source netip.Addr) (schema.Principal, er
 	}
 	return schema.Principal{
 		Kind: schema.KindUser, User: st.user, Token: st.accessor, Roles: slices.Clone(st.roles), Policies: slices.Clone(st.policies),
+		Issued: st.issued,
 	}, nil
 }
 
@@ -139,7 +141,7 @@ func (s *Identities) resolver() *resolver {
 // resolve works out what a token is worth: what it was given, as far as it still
 // exists, within what its parent is worth.
 func (r *resolver) resolve(ctx context.Context, t tokenRecord, level int) (standing, error) {
-	st := standing{user: t.User, accessor: t.Accessor, expires: t.Expires, depth: 1, revoked: t.dead()}
+	st := standing{user: t.User, accessor: t.Accessor, issued: t.Created, expires: t.Expires, depth: 1, revoked: t.dead()}
 	if err := r.checkOwner(ctx, t, &st); err != nil {
 		return standing{}, err
 	}
@@ -174,6 +176,9 @@ func (r *resolver) resolve(ctx context.Context, t tokenRecord, level int) (stand
 	st.parentExpires, st.depth = parent.expires, parent.depth+1
 	if parent.expires.Before(st.expires) {
 		st.expires = parent.expires
+	}
+	if parent.issued.Before(st.issued) {
+		st.issued = parent.issued
 	}
 	return st, nil
 }

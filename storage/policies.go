@@ -55,9 +55,10 @@ type PolicyChange struct {
 }
 
 var (
-	policyList     = schema.Capability{Resource: schema.Policy, Verb: "list"}
-	policyDescribe = schema.Capability{Resource: schema.Policy, Verb: "describe"}
-	auditExplain   = schema.Capability{Resource: schema.Audit, Verb: "explain"}
+	policyList        = schema.Capability{Resource: schema.Policy, Verb: "list"}
+	policyDescribe    = schema.Capability{Resource: schema.Policy, Verb: "describe"}
+	guardrailDescribe = schema.Capability{Resource: schema.Guardrail, Verb: "describe"}
+	auditExplain      = schema.Capability{Resource: schema.Audit, Verb: "explain"}
 )
 
 func textLabel(d schema.Digest) crypto.Label {

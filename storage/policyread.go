@@ -66,7 +66,7 @@ func (s *Policies) text(ctx context.Context, digest schema.Digest) ([]byte, erro
 }
 
 // Describe returns a revision of a policy with its text, 0 being the one in
-// force. It needs policy:describe.
+// force. It needs policy:describe, or guardrail:describe of a guardrail.
 func (s *Policies) Describe(ctx context.Context, p permit.Permit, v schema.Version) (PolicyEntry, []byte, error) {
 	last, err := s.last(ctx, p)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *Policies) Describe(ctx context.Context, p permit.Permit, v schema.Versi
 }
 
 // History returns every revision of a policy, newest first, also of a deleted
-// one. It needs policy:describe.
+// one. It needs policy:describe, or guardrail:describe of a guardrail.
 func (s *Policies) History(ctx context.Context, p permit.Permit) ([]PolicyEntry, error) {
 	last, err := s.last(ctx, p)
 	if err != nil {
@@ -106,6 +106,9 @@ func (s *Policies) History(ctx context.Context, p permit.Permit) ([]PolicyEntry,
 // which may be its deletion.
 func (s *Policies) last(ctx context.Context, p permit.Permit) (entryRecord, error) {
 	name, err := permittedName(p, policyDescribe)
+	if p.Allows(guardrailDescribe) {
+		name, err = permittedName(p, guardrailDescribe)
+	}
 	if err != nil {
 		return entryRecord{}, err
 	}
