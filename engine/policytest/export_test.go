@@ -10,3 +10,6 @@ func PackageOf(file string) string { return "data." + packageOf(file) }
 
 // Elsewhere is elsewhere.
 var Elsewhere = elsewhere
+
+// BuiltinRoles is builtinRoles.
+var BuiltinRoles = builtinRoles

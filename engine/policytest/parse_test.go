@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heroctl/heroctl/engine/policytest"
+	"github.com/heroctl/heroctl/policies"
 	"github.com/heroctl/heroctl/schema"
 )
 
@@ -85,6 +86,17 @@ role "team" {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cases (-want +got):\n%s", diff)
+	}
+}
+
+// TestBuiltinRoles holds the built-in roles against the policies they stand for.
+func TestBuiltinRoles(t *testing.T) {
+	want := map[string][]string{}
+	for _, p := range policies.Builtin() {
+		want[p.Name.String()] = []string{p.Name.String()}
+	}
+	if diff := cmp.Diff(want, policytest.BuiltinRoles()); diff != "" {
+		t.Errorf("built-in roles (-want +got):\n%s", diff)
 	}
 }
 
