@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/heroctl/heroctl/audit"
@@ -188,13 +187,16 @@ func (s *auditServer) explain(ctx context.Context, a *act, row audit.Row) (*v1.E
 	}
 	out := &v1.Explanation{
 		DecisionId: string(row.Decision), Decision: allowWord(row.Record.Result.Allow), Reason: string(row.Record.Result.Reason),
-		Sentence: sentence(row.Record), Record: rowToWire(row), Policies: input.Subject.Properties.Policies,
+		Sentence: sentenceOf(row.Input.Subject.ID, row.Input.Action.Name, row.Input.Resource.ID, row.Record.Result), Record: rowToWire(row), Policies: input.Subject.Properties.Policies,
 	}
 	for _, check := range row.Checks {
 		out.Checks = append(out.Checks, &v1.Check{
 			Capability: check.Capability.String(), Path: check.Path.String(), Decision: allowWord(check.Allow),
 			Reason: string(check.Reason), Rule: ruleToWire(check.Rule),
 		})
+	}
+	if out.Weighed, err = s.weigh(ctx, a, row); err != nil {
+		return nil, err
 	}
 	if row.Record.Result.Rule.Policy != "" {
 		text, err := s.g.store.Policies.Text(ctx, a.permit, row.Record.Result.Rule.Digest)
@@ -220,73 +222,6 @@ func block(text []byte, line int) string {
 		}
 	}
 	return lines[line-1]
-}
-
-// sentence says in words why a request was decided as it was.
-func sentence(r audit.Record) string {
-	who, what := r.Input.Subject.ID, r.Input.Action.Name
-	if who == "" {
-		who = "a caller without a valid token"
-	}
-	if r.Input.Resource.ID != "" {
-		what += " on " + r.Input.Resource.ID
-	}
-	rule := r.Result.Rule.Policy + ":" + strconv.Itoa(r.Result.Rule.Line)
-	switch r.Result.Reason {
-	case schema.Granted:
-		if r.Result.Rule.Policy == "" {
-			return who + " was allowed " + what + ": the call needs no rule, or is answered item by item"
-		}
-		return who + " was allowed " + what + ": " + rule + " is the most specific rule that covers the path, and it grants the capability"
-	case schema.ExplicitDeny:
-		return who + " was denied " + what + ": " + rule + " is the most specific rule that covers the path, and it denies everything"
-	case schema.CapabilityMissing:
-		return who + " was denied " + what + ": " + rule + " is the most specific rule that covers the path, and it does not grant the capability; broader rules do not help out"
-	case schema.NoRule:
-		return who + " was denied " + what + ": no rule of the policies in force covers the path"
-	}
-	return who + ": " + what + ": " + classSentence(r.Result.Reason)
-}
-
-// classSentence says what a reason class means, without naming any rule.
-func classSentence(r schema.Reason) string {
-	switch r {
-	case schema.Granted:
-		return "allowed"
-	case schema.NoRule:
-		return "no rule of your policies covers the path"
-	case schema.ExplicitDeny:
-		return "a rule of your policies denies the path"
-	case schema.CapabilityMissing:
-		return "the rule that covers the path does not grant the capability"
-	case schema.ConditionFailed:
-		return "the rule that covers the path has a condition that does not hold"
-	case schema.GuardrailDenied:
-		return "a guardrail denies it"
-	case schema.TemplateValue:
-		return "a template of a rule has no usable value"
-	case schema.EvaluationFailed:
-		return "the policies could not be evaluated, so the answer is no"
-	case schema.TokenExpired:
-		return "the token had expired"
-	case schema.TokenRevoked:
-		return "the token had been revoked, or its user disabled"
-	case schema.Unauthenticated:
-		return "there was no valid token"
-	case schema.InvalidPath:
-		return "the path was not valid"
-	case schema.InvalidRequest:
-		return "the request was not one that the server knows"
-	case schema.Sealed:
-		return "the server was sealed"
-	case schema.Integrity:
-		return "stored data failed its integrity check"
-	case schema.Unavailable:
-		return "the server could not decide"
-	case schema.RateLimited:
-		return "there were too many requests"
-	}
-	return string(r)
 }
 
 func rowToWire(row audit.Row) *v1.Record {

@@ -339,3 +339,16 @@ func (s *Identities) bind(ctx context.Context, policy, target permit.Permit, cha
 	})
 	return err
 }
+
+// RolePolicies returns the policies of a role, for explanations. It needs
+// audit:explain, on whatever path.
+func (s *Identities) RolePolicies(ctx context.Context, p permit.Permit, role schema.Name) ([]schema.Name, error) {
+	if !p.Allows(auditExplain) {
+		return nil, errNoPermit
+	}
+	f, err := get[roleRecord](ctx, s.store, roles, role.String())
+	if err != nil {
+		return nil, err
+	}
+	return storedNames(f.record.Policies)
+}

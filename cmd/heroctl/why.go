@@ -53,6 +53,11 @@ func (a *app) printExplanation(e *heroctlv1.Explanation) error {
 			fmt.Fprintln(a.stdout, "    "+cleanLine(line))
 		}
 	}
+	if w := e.GetWeighed(); w != nil {
+		if err := a.printLadder(w); err != nil {
+			return err
+		}
+	}
 	return a.printChecks(e.GetChecks())
 }
 

@@ -696,7 +696,10 @@ type Explanation struct {
 	// The text of the winning rule, as it was then.
 	RuleText string `protobuf:"bytes,7,opt,name=rule_text,json=ruleText,proto3" json:"rule_text,omitempty"`
 	// The further decisions the call needed.
-	Checks        []*Check `protobuf:"bytes,8,rep,name=checks,proto3" json:"checks,omitempty"`
+	Checks []*Check `protobuf:"bytes,8,rep,name=checks,proto3" json:"checks,omitempty"`
+	// What was weighed, on the policy set that was in force then; unset for calls
+	// that are not decided by a rule of their own, such as lists.
+	Weighed       *AccessExplanation `protobuf:"bytes,9,opt,name=weighed,proto3" json:"weighed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +786,13 @@ func (x *Explanation) GetRuleText() string {
 func (x *Explanation) GetChecks() []*Check {
 	if x != nil {
 		return x.Checks
+	}
+	return nil
+}
+
+func (x *Explanation) GetWeighed() *AccessExplanation {
+	if x != nil {
+		return x.Weighed
 	}
 	return nil
 }
@@ -1800,7 +1810,7 @@ var File_heroctl_v1_audit_proto protoreflect.FileDescriptor
 const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\n" +
 	"\x16heroctl/v1/audit.proto\x12\n" +
-	"heroctl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16heroctl/v1/needs.proto\"\xfd\x05\n" +
+	"heroctl.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16heroctl/v1/needs.proto\x1a\x19heroctl/v1/policies.proto\"\xfd\x05\n" +
 	"\x06Record\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -1866,7 +1876,7 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"9\n" +
 	"\x16ExplainDecisionRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
-	"decisionId\"\x8e\x02\n" +
+	"decisionId\"\xc7\x02\n" +
 	"\vExplanation\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x1a\n" +
@@ -1876,7 +1886,8 @@ const file_heroctl_v1_audit_proto_rawDesc = "" +
 	"\x06record\x18\x05 \x01(\v2\x12.heroctl.v1.RecordR\x06record\x12\x1a\n" +
 	"\bpolicies\x18\x06 \x03(\tR\bpolicies\x12\x1b\n" +
 	"\trule_text\x18\a \x01(\tR\bruleText\x12)\n" +
-	"\x06checks\x18\b \x03(\v2\x11.heroctl.v1.CheckR\x06checks\"\x98\x01\n" +
+	"\x06checks\x18\b \x03(\v2\x11.heroctl.v1.CheckR\x06checks\x127\n" +
+	"\aweighed\x18\t \x01(\v2\x1d.heroctl.v1.AccessExplanationR\aweighed\"\x98\x01\n" +
 	"\x05Check\x12\x1e\n" +
 	"\n" +
 	"capability\x18\x01 \x01(\tR\n" +
@@ -2007,6 +2018,7 @@ var file_heroctl_v1_audit_proto_goTypes = []any{
 	(*TreeState)(nil),              // 18: heroctl.v1.TreeState
 	(*Verdict)(nil),                // 19: heroctl.v1.Verdict
 	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(*AccessExplanation)(nil),      // 21: heroctl.v1.AccessExplanation
 }
 var file_heroctl_v1_audit_proto_depIdxs = []int32{
 	20, // 0: heroctl.v1.Record.time:type_name -> google.protobuf.Timestamp
@@ -2016,38 +2028,39 @@ var file_heroctl_v1_audit_proto_depIdxs = []int32{
 	0,  // 4: heroctl.v1.ListRecordsResponse.records:type_name -> heroctl.v1.Record
 	0,  // 5: heroctl.v1.Explanation.record:type_name -> heroctl.v1.Record
 	6,  // 6: heroctl.v1.Explanation.checks:type_name -> heroctl.v1.Check
-	1,  // 7: heroctl.v1.Check.rule:type_name -> heroctl.v1.RuleRef
-	20, // 8: heroctl.v1.GetUsageRequest.since:type_name -> google.protobuf.Timestamp
-	20, // 9: heroctl.v1.Usage.since:type_name -> google.protobuf.Timestamp
-	9,  // 10: heroctl.v1.Usage.last:type_name -> heroctl.v1.Reader
-	9,  // 11: heroctl.v1.Usage.readers:type_name -> heroctl.v1.Reader
-	20, // 12: heroctl.v1.Reader.time:type_name -> google.protobuf.Timestamp
-	20, // 13: heroctl.v1.ExportRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	20, // 14: heroctl.v1.ExportRecordsRequest.until:type_name -> google.protobuf.Timestamp
-	20, // 15: heroctl.v1.VerifyRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	19, // 16: heroctl.v1.VerifyRecordsResponse.integrity:type_name -> heroctl.v1.Verdict
-	19, // 17: heroctl.v1.VerifyRecordsResponse.completeness:type_name -> heroctl.v1.Verdict
-	18, // 18: heroctl.v1.VerifyRecordsResponse.start:type_name -> heroctl.v1.TreeState
-	18, // 19: heroctl.v1.VerifyRecordsResponse.end:type_name -> heroctl.v1.TreeState
-	2,  // 20: heroctl.v1.Audit.ListRecords:input_type -> heroctl.v1.ListRecordsRequest
-	4,  // 21: heroctl.v1.Audit.ExplainDecision:input_type -> heroctl.v1.ExplainDecisionRequest
-	7,  // 22: heroctl.v1.Audit.GetUsage:input_type -> heroctl.v1.GetUsageRequest
-	10, // 23: heroctl.v1.Audit.ExportRecords:input_type -> heroctl.v1.ExportRecordsRequest
-	12, // 24: heroctl.v1.Audit.ProveRecord:input_type -> heroctl.v1.ProveRecordRequest
-	14, // 25: heroctl.v1.Audit.GetCheckpoint:input_type -> heroctl.v1.GetCheckpointRequest
-	16, // 26: heroctl.v1.Audit.VerifyRecords:input_type -> heroctl.v1.VerifyRecordsRequest
-	3,  // 27: heroctl.v1.Audit.ListRecords:output_type -> heroctl.v1.ListRecordsResponse
-	5,  // 28: heroctl.v1.Audit.ExplainDecision:output_type -> heroctl.v1.Explanation
-	8,  // 29: heroctl.v1.Audit.GetUsage:output_type -> heroctl.v1.Usage
-	11, // 30: heroctl.v1.Audit.ExportRecords:output_type -> heroctl.v1.ExportRecordsResponse
-	13, // 31: heroctl.v1.Audit.ProveRecord:output_type -> heroctl.v1.RecordProof
-	15, // 32: heroctl.v1.Audit.GetCheckpoint:output_type -> heroctl.v1.SignedCheckpoint
-	17, // 33: heroctl.v1.Audit.VerifyRecords:output_type -> heroctl.v1.VerifyRecordsResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	21, // 7: heroctl.v1.Explanation.weighed:type_name -> heroctl.v1.AccessExplanation
+	1,  // 8: heroctl.v1.Check.rule:type_name -> heroctl.v1.RuleRef
+	20, // 9: heroctl.v1.GetUsageRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 10: heroctl.v1.Usage.since:type_name -> google.protobuf.Timestamp
+	9,  // 11: heroctl.v1.Usage.last:type_name -> heroctl.v1.Reader
+	9,  // 12: heroctl.v1.Usage.readers:type_name -> heroctl.v1.Reader
+	20, // 13: heroctl.v1.Reader.time:type_name -> google.protobuf.Timestamp
+	20, // 14: heroctl.v1.ExportRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 15: heroctl.v1.ExportRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	20, // 16: heroctl.v1.VerifyRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	19, // 17: heroctl.v1.VerifyRecordsResponse.integrity:type_name -> heroctl.v1.Verdict
+	19, // 18: heroctl.v1.VerifyRecordsResponse.completeness:type_name -> heroctl.v1.Verdict
+	18, // 19: heroctl.v1.VerifyRecordsResponse.start:type_name -> heroctl.v1.TreeState
+	18, // 20: heroctl.v1.VerifyRecordsResponse.end:type_name -> heroctl.v1.TreeState
+	2,  // 21: heroctl.v1.Audit.ListRecords:input_type -> heroctl.v1.ListRecordsRequest
+	4,  // 22: heroctl.v1.Audit.ExplainDecision:input_type -> heroctl.v1.ExplainDecisionRequest
+	7,  // 23: heroctl.v1.Audit.GetUsage:input_type -> heroctl.v1.GetUsageRequest
+	10, // 24: heroctl.v1.Audit.ExportRecords:input_type -> heroctl.v1.ExportRecordsRequest
+	12, // 25: heroctl.v1.Audit.ProveRecord:input_type -> heroctl.v1.ProveRecordRequest
+	14, // 26: heroctl.v1.Audit.GetCheckpoint:input_type -> heroctl.v1.GetCheckpointRequest
+	16, // 27: heroctl.v1.Audit.VerifyRecords:input_type -> heroctl.v1.VerifyRecordsRequest
+	3,  // 28: heroctl.v1.Audit.ListRecords:output_type -> heroctl.v1.ListRecordsResponse
+	5,  // 29: heroctl.v1.Audit.ExplainDecision:output_type -> heroctl.v1.Explanation
+	8,  // 30: heroctl.v1.Audit.GetUsage:output_type -> heroctl.v1.Usage
+	11, // 31: heroctl.v1.Audit.ExportRecords:output_type -> heroctl.v1.ExportRecordsResponse
+	13, // 32: heroctl.v1.Audit.ProveRecord:output_type -> heroctl.v1.RecordProof
+	15, // 33: heroctl.v1.Audit.GetCheckpoint:output_type -> heroctl.v1.SignedCheckpoint
+	17, // 34: heroctl.v1.Audit.VerifyRecords:output_type -> heroctl.v1.VerifyRecordsResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_heroctl_v1_audit_proto_init() }
@@ -2056,6 +2069,7 @@ func file_heroctl_v1_audit_proto_init() {
 		return
 	}
 	file_heroctl_v1_needs_proto_init()
+	file_heroctl_v1_policies_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

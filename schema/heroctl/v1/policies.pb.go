@@ -1049,6 +1049,333 @@ func (*DetachPolicyResponse) Descriptor() ([]byte, []int) {
 	return file_heroctl_v1_policies_proto_rawDescGZIP(), []int{17}
 }
 
+// ExplainAccessRequest asks about one request that somebody may make.
+type ExplainAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As this user: with all that his tokens in force hold together.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// As this one token, USER/ACCESSOR.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// As somebody with these roles, and the policies below, and nothing else.
+	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	// As somebody with these policies.
+	Policies []string `protobuf:"bytes,4,rep,name=policies,proto3" json:"policies,omitempty"`
+	// The capability, such as "secret:read".
+	Capability string `protobuf:"bytes,5,opt,name=capability,proto3" json:"capability,omitempty"`
+	// The path.
+	Path string `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`
+	// When; unset for now.
+	At *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	// From which address; empty for an unknown one.
+	From string `protobuf:"bytes,8,opt,name=from,proto3" json:"from,omitempty"`
+	// For which job; empty for none.
+	Job           string `protobuf:"bytes,9,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainAccessRequest) Reset() {
+	*x = ExplainAccessRequest{}
+	mi := &file_heroctl_v1_policies_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainAccessRequest) ProtoMessage() {}
+
+func (x *ExplainAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_policies_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainAccessRequest.ProtoReflect.Descriptor instead.
+func (*ExplainAccessRequest) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_policies_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainAccessRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetCapability() string {
+	if x != nil {
+		return x.Capability
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+// AccessExplanation is a decision with everything that was weighed for it.
+type AccessExplanation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "allow" or "deny".
+	Decision string `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The reason class.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The reason in a sentence.
+	Sentence string `protobuf:"bytes,3,opt,name=sentence,proto3" json:"sentence,omitempty"`
+	// The policies of the one it asks about.
+	Policies []string `protobuf:"bytes,4,rep,name=policies,proto3" json:"policies,omitempty"`
+	// The rules that cover the path, the most specific first.
+	Ladder []*Rung `protobuf:"bytes,5,rep,name=ladder,proto3" json:"ladder,omitempty"`
+	// The guardrails that cover the path and the capability.
+	Guardrails []*Rung `protobuf:"bytes,6,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	// For a denial that no rule settled: the rule that comes closest to the path.
+	Nearest *Rung `protobuf:"bytes,7,opt,name=nearest,proto3" json:"nearest,omitempty"`
+	// Digest of the policy set it was decided on.
+	SetDigest     string `protobuf:"bytes,8,opt,name=set_digest,json=setDigest,proto3" json:"set_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessExplanation) Reset() {
+	*x = AccessExplanation{}
+	mi := &file_heroctl_v1_policies_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessExplanation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessExplanation) ProtoMessage() {}
+
+func (x *AccessExplanation) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_policies_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessExplanation.ProtoReflect.Descriptor instead.
+func (*AccessExplanation) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_policies_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AccessExplanation) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *AccessExplanation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AccessExplanation) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+func (x *AccessExplanation) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *AccessExplanation) GetLadder() []*Rung {
+	if x != nil {
+		return x.Ladder
+	}
+	return nil
+}
+
+func (x *AccessExplanation) GetGuardrails() []*Rung {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+func (x *AccessExplanation) GetNearest() *Rung {
+	if x != nil {
+		return x.Nearest
+	}
+	return nil
+}
+
+func (x *AccessExplanation) GetSetDigest() string {
+	if x != nil {
+		return x.SetDigest
+	}
+	return ""
+}
+
+// Rung is a rule with what it says to a request.
+type Rung struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy or guardrail.
+	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// SHA-256 of its text.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The line of the rule in that text.
+	Line uint32 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
+	// The rule's pattern.
+	Pattern string `protobuf:"bytes,4,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// What it says: "grants", "denies", "does not grant the capability" …
+	Says string `protobuf:"bytes,5,opt,name=says,proto3" json:"says,omitempty"`
+	// The attributes of its condition that do not hold.
+	Unmet []string `protobuf:"bytes,6,rep,name=unmet,proto3" json:"unmet,omitempty"`
+	// By which step of the order of priority the first rung beats this one.
+	Beaten        string `protobuf:"bytes,7,opt,name=beaten,proto3" json:"beaten,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rung) Reset() {
+	*x = Rung{}
+	mi := &file_heroctl_v1_policies_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rung) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rung) ProtoMessage() {}
+
+func (x *Rung) ProtoReflect() protoreflect.Message {
+	mi := &file_heroctl_v1_policies_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rung.ProtoReflect.Descriptor instead.
+func (*Rung) Descriptor() ([]byte, []int) {
+	return file_heroctl_v1_policies_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Rung) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Rung) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Rung) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *Rung) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *Rung) GetSays() string {
+	if x != nil {
+		return x.Says
+	}
+	return ""
+}
+
+func (x *Rung) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
+}
+
+func (x *Rung) GetBeaten() string {
+	if x != nil {
+		return x.Beaten
+	}
+	return ""
+}
+
 var File_heroctl_v1_policies_proto protoreflect.FileDescriptor
 
 const file_heroctl_v1_policies_proto_rawDesc = "" +
@@ -1118,7 +1445,39 @@ const file_heroctl_v1_policies_proto_rawDesc = "" +
 	"\x13DetachPolicyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06target\x18\x02 \x01(\v2\x18.heroctl.v1.AttachTargetR\x06target\"\x16\n" +
-	"\x14DetachPolicyResponse2\x81\b\n" +
+	"\x14DetachPolicyResponse\"\xf8\x01\n" +
+	"\x14ExplainAccessRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x1a\n" +
+	"\bpolicies\x18\x04 \x03(\tR\bpolicies\x12\x1e\n" +
+	"\n" +
+	"capability\x18\x05 \x01(\tR\n" +
+	"capability\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04from\x18\b \x01(\tR\x04from\x12\x10\n" +
+	"\x03job\x18\t \x01(\tR\x03job\"\xa6\x02\n" +
+	"\x11AccessExplanation\x12\x1a\n" +
+	"\bdecision\x18\x01 \x01(\tR\bdecision\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bsentence\x18\x03 \x01(\tR\bsentence\x12\x1a\n" +
+	"\bpolicies\x18\x04 \x03(\tR\bpolicies\x12(\n" +
+	"\x06ladder\x18\x05 \x03(\v2\x10.heroctl.v1.RungR\x06ladder\x120\n" +
+	"\n" +
+	"guardrails\x18\x06 \x03(\v2\x10.heroctl.v1.RungR\n" +
+	"guardrails\x12*\n" +
+	"\anearest\x18\a \x01(\v2\x10.heroctl.v1.RungR\anearest\x12\x1d\n" +
+	"\n" +
+	"set_digest\x18\b \x01(\tR\tsetDigest\"\xa6\x01\n" +
+	"\x04Rung\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\x12\x18\n" +
+	"\apattern\x18\x04 \x01(\tR\apattern\x12\x12\n" +
+	"\x04says\x18\x05 \x01(\tR\x04says\x12\x14\n" +
+	"\x05unmet\x18\x06 \x03(\tR\x05unmet\x12\x16\n" +
+	"\x06beaten\x18\a \x01(\tR\x06beaten2\x8f\t\n" +
 	"\bPolicies\x12\x96\x01\n" +
 	"\rApplyPolicies\x12 .heroctl.v1.ApplyPoliciesRequest\x1a!.heroctl.v1.ApplyPoliciesResponse\"@\x9a\x80\x19\x1f\n" +
 	"\x06policy\x12\x06update\x1a\x05files*\x06create\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/policies:apply\x12{\n" +
@@ -1131,7 +1490,9 @@ const file_heroctl_v1_policies_proto_rawDesc = "" +
 	"\fDeletePolicy\x12\x1f.heroctl.v1.DeletePolicyRequest\x1a .heroctl.v1.DeletePolicyResponse\"5\x9a\x80\x19\x16\n" +
 	"\x06policy\x12\x06delete\x1a\x04name\x82\xd3\xe4\x93\x02\x15*\x13/v1/policies/{name}\x12\x97\x01\n" +
 	"\fAttachPolicy\x12\x1f.heroctl.v1.AttachPolicyRequest\x1a .heroctl.v1.AttachPolicyResponse\"D\x9a\x80\x19\x16\n" +
-	"\x06policy\x12\x06attach\x1a\x04name\x82\xd3\xe4\x93\x02$:\x06target\"\x1a/v1/policies/{name}:attach\x12\x97\x01\n" +
+	"\x06policy\x12\x06attach\x1a\x04name\x82\xd3\xe4\x93\x02$:\x06target\"\x1a/v1/policies/{name}:attach\x12\x8b\x01\n" +
+	"\rExplainAccess\x12 .heroctl.v1.ExplainAccessRequest\x1a\x1d.heroctl.v1.AccessExplanation\"9\x9a\x80\x19\x16\n" +
+	"\x05audit\x12\aexplain\x1a\x04path\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/policies:explain\x12\x97\x01\n" +
 	"\fDetachPolicy\x12\x1f.heroctl.v1.DetachPolicyRequest\x1a .heroctl.v1.DetachPolicyResponse\"D\x9a\x80\x19\x16\n" +
 	"\x06policy\x12\x06attach\x1a\x04name\x82\xd3\xe4\x93\x02$:\x06target\"\x1a/v1/policies/{name}:detachB8Z6github.com/heroctl/heroctl/schema/heroctl/v1;heroctlv1b\x06proto3"
 
@@ -1147,7 +1508,7 @@ func file_heroctl_v1_policies_proto_rawDescGZIP() []byte {
 	return file_heroctl_v1_policies_proto_rawDescData
 }
 
-var file_heroctl_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_heroctl_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_heroctl_v1_policies_proto_goTypes = []any{
 	(*Policy)(nil),                      // 0: heroctl.v1.Policy
 	(*PolicyRevision)(nil),              // 1: heroctl.v1.PolicyRevision
@@ -1167,36 +1528,45 @@ var file_heroctl_v1_policies_proto_goTypes = []any{
 	(*AttachPolicyResponse)(nil),        // 15: heroctl.v1.AttachPolicyResponse
 	(*DetachPolicyRequest)(nil),         // 16: heroctl.v1.DetachPolicyRequest
 	(*DetachPolicyResponse)(nil),        // 17: heroctl.v1.DetachPolicyResponse
-	(*timestamppb.Timestamp)(nil),       // 18: google.protobuf.Timestamp
+	(*ExplainAccessRequest)(nil),        // 18: heroctl.v1.ExplainAccessRequest
+	(*AccessExplanation)(nil),           // 19: heroctl.v1.AccessExplanation
+	(*Rung)(nil),                        // 20: heroctl.v1.Rung
+	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
 }
 var file_heroctl_v1_policies_proto_depIdxs = []int32{
-	18, // 0: heroctl.v1.Policy.updated:type_name -> google.protobuf.Timestamp
-	18, // 1: heroctl.v1.PolicyRevision.created:type_name -> google.protobuf.Timestamp
+	21, // 0: heroctl.v1.Policy.updated:type_name -> google.protobuf.Timestamp
+	21, // 1: heroctl.v1.PolicyRevision.created:type_name -> google.protobuf.Timestamp
 	2,  // 2: heroctl.v1.ApplyPoliciesRequest.files:type_name -> heroctl.v1.PolicyFile
 	6,  // 3: heroctl.v1.ApplyPoliciesResponse.policies:type_name -> heroctl.v1.AppliedPolicy
 	0,  // 4: heroctl.v1.ListPoliciesResponse.policies:type_name -> heroctl.v1.Policy
 	1,  // 5: heroctl.v1.ListPolicyRevisionsResponse.revisions:type_name -> heroctl.v1.PolicyRevision
 	3,  // 6: heroctl.v1.AttachPolicyRequest.target:type_name -> heroctl.v1.AttachTarget
 	3,  // 7: heroctl.v1.DetachPolicyRequest.target:type_name -> heroctl.v1.AttachTarget
-	4,  // 8: heroctl.v1.Policies.ApplyPolicies:input_type -> heroctl.v1.ApplyPoliciesRequest
-	7,  // 9: heroctl.v1.Policies.ListPolicies:input_type -> heroctl.v1.ListPoliciesRequest
-	9,  // 10: heroctl.v1.Policies.GetPolicy:input_type -> heroctl.v1.GetPolicyRequest
-	10, // 11: heroctl.v1.Policies.ListPolicyRevisions:input_type -> heroctl.v1.ListPolicyRevisionsRequest
-	12, // 12: heroctl.v1.Policies.DeletePolicy:input_type -> heroctl.v1.DeletePolicyRequest
-	14, // 13: heroctl.v1.Policies.AttachPolicy:input_type -> heroctl.v1.AttachPolicyRequest
-	16, // 14: heroctl.v1.Policies.DetachPolicy:input_type -> heroctl.v1.DetachPolicyRequest
-	5,  // 15: heroctl.v1.Policies.ApplyPolicies:output_type -> heroctl.v1.ApplyPoliciesResponse
-	8,  // 16: heroctl.v1.Policies.ListPolicies:output_type -> heroctl.v1.ListPoliciesResponse
-	0,  // 17: heroctl.v1.Policies.GetPolicy:output_type -> heroctl.v1.Policy
-	11, // 18: heroctl.v1.Policies.ListPolicyRevisions:output_type -> heroctl.v1.ListPolicyRevisionsResponse
-	13, // 19: heroctl.v1.Policies.DeletePolicy:output_type -> heroctl.v1.DeletePolicyResponse
-	15, // 20: heroctl.v1.Policies.AttachPolicy:output_type -> heroctl.v1.AttachPolicyResponse
-	17, // 21: heroctl.v1.Policies.DetachPolicy:output_type -> heroctl.v1.DetachPolicyResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	21, // 8: heroctl.v1.ExplainAccessRequest.at:type_name -> google.protobuf.Timestamp
+	20, // 9: heroctl.v1.AccessExplanation.ladder:type_name -> heroctl.v1.Rung
+	20, // 10: heroctl.v1.AccessExplanation.guardrails:type_name -> heroctl.v1.Rung
+	20, // 11: heroctl.v1.AccessExplanation.nearest:type_name -> heroctl.v1.Rung
+	4,  // 12: heroctl.v1.Policies.ApplyPolicies:input_type -> heroctl.v1.ApplyPoliciesRequest
+	7,  // 13: heroctl.v1.Policies.ListPolicies:input_type -> heroctl.v1.ListPoliciesRequest
+	9,  // 14: heroctl.v1.Policies.GetPolicy:input_type -> heroctl.v1.GetPolicyRequest
+	10, // 15: heroctl.v1.Policies.ListPolicyRevisions:input_type -> heroctl.v1.ListPolicyRevisionsRequest
+	12, // 16: heroctl.v1.Policies.DeletePolicy:input_type -> heroctl.v1.DeletePolicyRequest
+	14, // 17: heroctl.v1.Policies.AttachPolicy:input_type -> heroctl.v1.AttachPolicyRequest
+	18, // 18: heroctl.v1.Policies.ExplainAccess:input_type -> heroctl.v1.ExplainAccessRequest
+	16, // 19: heroctl.v1.Policies.DetachPolicy:input_type -> heroctl.v1.DetachPolicyRequest
+	5,  // 20: heroctl.v1.Policies.ApplyPolicies:output_type -> heroctl.v1.ApplyPoliciesResponse
+	8,  // 21: heroctl.v1.Policies.ListPolicies:output_type -> heroctl.v1.ListPoliciesResponse
+	0,  // 22: heroctl.v1.Policies.GetPolicy:output_type -> heroctl.v1.Policy
+	11, // 23: heroctl.v1.Policies.ListPolicyRevisions:output_type -> heroctl.v1.ListPolicyRevisionsResponse
+	13, // 24: heroctl.v1.Policies.DeletePolicy:output_type -> heroctl.v1.DeletePolicyResponse
+	15, // 25: heroctl.v1.Policies.AttachPolicy:output_type -> heroctl.v1.AttachPolicyResponse
+	19, // 26: heroctl.v1.Policies.ExplainAccess:output_type -> heroctl.v1.AccessExplanation
+	17, // 27: heroctl.v1.Policies.DetachPolicy:output_type -> heroctl.v1.DetachPolicyResponse
+	20, // [20:28] is the sub-list for method output_type
+	12, // [12:20] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_heroctl_v1_policies_proto_init() }
@@ -1211,7 +1581,7 @@ func file_heroctl_v1_policies_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heroctl_v1_policies_proto_rawDesc), len(file_heroctl_v1_policies_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

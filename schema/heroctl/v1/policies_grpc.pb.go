@@ -25,6 +25,7 @@ const (
 	Policies_ListPolicyRevisions_FullMethodName = "/heroctl.v1.Policies/ListPolicyRevisions"
 	Policies_DeletePolicy_FullMethodName        = "/heroctl.v1.Policies/DeletePolicy"
 	Policies_AttachPolicy_FullMethodName        = "/heroctl.v1.Policies/AttachPolicy"
+	Policies_ExplainAccess_FullMethodName       = "/heroctl.v1.Policies/ExplainAccess"
 	Policies_DetachPolicy_FullMethodName        = "/heroctl.v1.Policies/DetachPolicy"
 )
 
@@ -49,6 +50,9 @@ type PoliciesClient interface {
 	// role:update or token:update there, and policy:bind unless the caller holds
 	// the policy.
 	AttachPolicy(ctx context.Context, in *AttachPolicyRequest, opts ...grpc.CallOption) (*AttachPolicyResponse, error)
+	// ExplainAccess says how a request would be decided, and why. It records the
+	// question, not a request of the one it asks about.
+	ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*AccessExplanation, error)
 	// DetachPolicy takes a policy off a role or a token.
 	DetachPolicy(ctx context.Context, in *DetachPolicyRequest, opts ...grpc.CallOption) (*DetachPolicyResponse, error)
 }
@@ -121,6 +125,16 @@ func (c *policiesClient) AttachPolicy(ctx context.Context, in *AttachPolicyReque
 	return out, nil
 }
 
+func (c *policiesClient) ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*AccessExplanation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessExplanation)
+	err := c.cc.Invoke(ctx, Policies_ExplainAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *policiesClient) DetachPolicy(ctx context.Context, in *DetachPolicyRequest, opts ...grpc.CallOption) (*DetachPolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DetachPolicyResponse)
@@ -152,6 +166,9 @@ type PoliciesServer interface {
 	// role:update or token:update there, and policy:bind unless the caller holds
 	// the policy.
 	AttachPolicy(context.Context, *AttachPolicyRequest) (*AttachPolicyResponse, error)
+	// ExplainAccess says how a request would be decided, and why. It records the
+	// question, not a request of the one it asks about.
+	ExplainAccess(context.Context, *ExplainAccessRequest) (*AccessExplanation, error)
 	// DetachPolicy takes a policy off a role or a token.
 	DetachPolicy(context.Context, *DetachPolicyRequest) (*DetachPolicyResponse, error)
 	mustEmbedUnimplementedPoliciesServer()
@@ -181,6 +198,9 @@ func (UnimplementedPoliciesServer) DeletePolicy(context.Context, *DeletePolicyRe
 }
 func (UnimplementedPoliciesServer) AttachPolicy(context.Context, *AttachPolicyRequest) (*AttachPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AttachPolicy not implemented")
+}
+func (UnimplementedPoliciesServer) ExplainAccess(context.Context, *ExplainAccessRequest) (*AccessExplanation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainAccess not implemented")
 }
 func (UnimplementedPoliciesServer) DetachPolicy(context.Context, *DetachPolicyRequest) (*DetachPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DetachPolicy not implemented")
@@ -314,6 +334,24 @@ func _Policies_AttachPolicy_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Policies_ExplainAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PoliciesServer).ExplainAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Policies_ExplainAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PoliciesServer).ExplainAccess(ctx, req.(*ExplainAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Policies_DetachPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DetachPolicyRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +400,10 @@ var Policies_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AttachPolicy",
 			Handler:    _Policies_AttachPolicy_Handler,
+		},
+		{
+			MethodName: "ExplainAccess",
+			Handler:    _Policies_ExplainAccess_Handler,
 		},
 		{
 			MethodName: "DetachPolicy",
