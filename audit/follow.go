@@ -22,7 +22,8 @@ type follower struct {
 	hurry chan struct{} // size one: someone waits
 
 	mu       sync.Mutex
-	queue    []kept        // guarded by mu
+	queue    [][]kept      // groups of fsynced records, shared by the followers; guarded by mu
+	queued   int           // records in queue; guarded by mu
 	next     uint64        // first sequence not applied; guarded by mu
 	target   uint64        // newest fsynced sequence; guarded by mu
 	failing  bool          // the last attempt failed; guarded by mu
@@ -72,10 +73,10 @@ func (f *follower) offer(news []kept) {
 		return
 	}
 	f.mu.Lock()
-	if len(f.queue)+len(news) > followQueue {
-		f.queue = nil
+	if f.queued+len(news) > followQueue {
+		f.queue, f.queued = nil, 0
 	} else {
-		f.queue = append(f.queue, news...)
+		f.queue, f.queued = append(f.queue, news), f.queued+len(news)
 	}
 	f.target = news[len(news)-1].gist.sequence
 	f.mu.Unlock()
@@ -126,7 +127,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		}
 		if err := f.apply(ctx, batch); err != nil {
 			f.mu.Lock()
-			f.queue = nil // read again from the segments
+			f.queue, f.queued = nil, 0 // read again from the segments
 			f.mu.Unlock()
 			return err
 		}
@@ -148,18 +149,14 @@ func (f *follower) moved() {
 func (f *follower) batch(ctx context.Context) ([]kept, error) {
 	f.mu.Lock()
 	next, to := f.next, f.target
-	for len(f.queue) > 0 && f.queue[0].gist.sequence < next {
-		f.queue = f.queue[1:]
-	}
+	f.pass(next)
 	if len(f.queue) > 0 {
-		if f.queue[0].gist.sequence == next {
-			n := min(len(f.queue), followBatch)
-			batch := f.queue[:n:n]
-			f.queue = f.queue[n:]
+		if f.queue[0][0].gist.sequence == next {
+			batch := f.pull()
 			f.mu.Unlock()
 			return batch, nil
 		}
-		to = f.queue[0].gist.sequence - 1
+		to = f.queue[0][0].gist.sequence - 1
 	}
 	f.mu.Unlock()
 	if next > to {
@@ -172,6 +169,50 @@ func (f *follower) batch(ctx context.Context) ([]kept, error) {
 		return nil
 	})
 	return batch, err
+}
+
+// pass drops what is queued before a sequence. The caller holds mu.
+func (f *follower) pass(next uint64) {
+	for len(f.queue) > 0 {
+		group := f.queue[0]
+		n := 0
+		for n < len(group) && group[n].gist.sequence < next {
+			n++
+		}
+		f.queued -= n
+		if n < len(group) {
+			f.queue[0] = group[n:]
+			return
+		}
+		f.queue[0] = nil
+		f.queue = f.queue[1:]
+	}
+}
+
+// pull takes the next batch from the queue. The caller holds mu.
+func (f *follower) pull() []kept {
+	first := f.queue[0]
+	if len(f.queue) == 1 && len(first) <= followBatch {
+		f.queue, f.queued = nil, 0
+		return first
+	}
+	batch := make([]kept, 0, min(f.queued, followBatch))
+	for len(f.queue) > 0 && len(batch) < followBatch {
+		group := f.queue[0]
+		n := min(len(group), followBatch-len(batch))
+		if len(batch) > 0 && group[0].gist.sequence != batch[len(batch)-1].gist.sequence+1 {
+			break
+		}
+		batch = append(batch, group[:n]...)
+		if n < len(group) {
+			f.queue[0] = group[n:]
+			break
+		}
+		f.queue[0] = nil
+		f.queue = f.queue[1:]
+	}
+	f.queued -= len(batch)
+	return batch
 }
 
 // wait returns once everything up to sequence is applied. Without patience it

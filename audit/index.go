@@ -194,12 +194,16 @@ func (bs blocks) tag(key [sourceBytes]byte, tag []byte, k *kept) {
 		b.first = k.gist.sequence
 	}
 	b.count++
-	b.value = binary.BigEndian.AppendUint32(b.value, uint32(k.gist.sequence-b.first))
-	b.value = binary.BigEndian.AppendUint64(b.value, uint64(k.gist.time))
-	b.value = binary.BigEndian.AppendUint32(b.value, uint32(k.place.segment))
-	b.value = binary.BigEndian.AppendUint32(b.value, uint32(k.place.offset))
-	b.value = binary.BigEndian.AppendUint32(b.value, k.place.length)
-	b.value = append(b.value, tag...)
+	var p [postingBytes]byte
+	binary.BigEndian.PutUint32(p[:], uint32(k.gist.sequence-b.first))
+	binary.BigEndian.PutUint64(p[4:], uint64(k.gist.time))
+	binary.BigEndian.PutUint32(p[12:], uint32(k.place.segment))
+	binary.BigEndian.PutUint32(p[16:], uint32(k.place.offset))
+	binary.BigEndian.PutUint32(p[20:], k.place.length)
+	if b.value == nil {
+		b.value = make([]byte, 0, 4*(postingBytes+len(tag)))
+	}
+	b.value = append(append(b.value, p[:]...), tag...)
 }
 
 // apply indexes a batch.

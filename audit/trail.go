@@ -223,8 +223,12 @@ func (t *Trail) Append(ctx context.Context, e Entry) (uint64, error) {
 	if err := t.queue.put(it); err != nil {
 		return 0, err
 	}
-	timer := time.NewTimer(t.cfg.pace.appendWait)
-	defer timer.Stop()
+	timer := timers.Get().(*time.Timer)
+	timer.Reset(t.cfg.pace.appendWait)
+	defer func() {
+		timer.Stop()
+		timers.Put(timer)
+	}()
 	select {
 	case r := <-it.done:
 		return r.sequence, r.err
@@ -243,6 +247,9 @@ func (t *Trail) Append(ctx context.Context, e Entry) (uint64, error) {
 		return 0, errSlow
 	}
 }
+
+// timers are at rest when they are in the pool.
+var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
 
 var (
 	errSlow   = fault.New(fault.Unavailable, "the audit trail could not take the record in time")

@@ -35,6 +35,7 @@ type writer struct {
 	retryAt time.Time // no attempt before, after a failure
 	buf     []byte
 	text    []byte
+	slab    []pending
 }
 
 // pending is a record that is linked but not yet fsynced.
@@ -214,6 +215,7 @@ func (w *writer) link(items []*item) (next chain, added []*pending, taken []*ite
 	salts := make([]byte, 16*2*len(items)) // a definition may precede each record
 	rand.Read(salts)                       // never fails: package crypto/rand ends the process instead
 	now := w.t.cfg.Now().UnixMicro()
+	w.slab = make([]pending, 0, len(items))
 	defined := map[schema.Digest]bool{}
 	w.buf = w.buf[:0]
 	for _, it := range items {
@@ -260,12 +262,22 @@ func (w *writer) add(c *chain, now int64, n gist, body, salt []byte) (*pending, 
 	if w.text, err = expand(w.text[:0], packed); err != nil {
 		return nil, err
 	}
-	p := &pending{packed: packed, kept: kept{leaf: tlog.RecordHash(w.text), gist: n}}
+	p := w.pending()
+	p.packed, p.leaf, p.gist = packed, tlog.RecordHash(w.text), n
 	if _, err := c.add(p.leaf, n.time); err != nil {
 		return nil, err
 	}
 	w.frame(p)
 	return p, nil
+}
+
+// pending returns a new one. Those of a group share their memory.
+func (w *writer) pending() *pending {
+	if len(w.slab) == cap(w.slab) {
+		return &pending{}
+	}
+	w.slab = w.slab[:len(w.slab)+1]
+	return &w.slab[len(w.slab)-1]
 }
 
 // frame appends the frame of p to buf and says where it will lie.
