@@ -124,17 +124,25 @@ func (g *Gateway) identify(ctx context.Context, who *caller) (schema.Principal, 
 	return schema.Principal{}, schema.Unavailable
 }
 
+// knows puts into the account who the caller is, and how that is known of one who is
+// admitted.
+func (a *act) knows(who schema.Principal, reason schema.Reason) {
+	a.entry.Call.Principal = who
+	if reason == schema.Granted {
+		a.entry.Call.Context.Method, a.entry.Call.Context.TokenIssued = schema.MethodToken, who.Issued
+	}
+}
+
 // decide identifies the caller and decides the call. A refusal is on record when
 // it returns.
 func (g *Gateway) decide(ctx context.Context, c call) (*act, error) {
 	a := g.begin(ctx, c.need.label, c.cap)
 	a.version, a.entry.Version = c.version, c.version
 	principal, reason := g.identify(ctx, a.caller)
-	a.entry.Call.Principal = principal
+	a.knows(principal, reason)
 	if reason != schema.Granted {
 		return a, g.refuse(ctx, a, reason, "")
 	}
-	a.entry.Call.Context.Method, a.entry.Call.Context.TokenIssued = schema.MethodToken, principal.Issued
 	if detail := g.locate(c, a); detail != "" {
 		return a, g.refuse(ctx, a, schema.InvalidPath, detail)
 	}

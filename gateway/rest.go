@@ -156,7 +156,7 @@ func (g *Gateway) turnAway(ctx context.Context, n *need, reason schema.Reason, w
 	a := g.begin(ctx, n.label, n.cap)
 	g.metrics.arrived()
 	principal, identified := g.identify(ctx, a.caller)
-	a.entry.Call.Principal = principal
+	a.knows(principal, identified)
 	if identified != schema.Granted {
 		return g.answer(a, g.refuse(ctx, a, identified, ""))
 	}
