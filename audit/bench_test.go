@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -167,4 +168,19 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// BenchmarkVerifyExport measures the offline verification of an export, for each
+// record.
+func BenchmarkVerifyExport(b *testing.B) {
+	r, tr, lines, key, _ := exported(b, 5000)
+	text := strings.Join(lines, "\n") + "\n"
+	r.close(tr)
+	for b.Loop() {
+		got, err := VerifyExport(ctx, strings.NewReader(text), ExportCheck{Key: key})
+		if err != nil || !got.Integrity.OK {
+			b.Fatal(err, got.Integrity)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(len(lines)), "us/record")
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
 )
 
@@ -116,7 +117,15 @@ func (v *exportWalk) missing(sequence uint64, detail string) {
 }
 
 func (v *exportWalk) line(text []byte, n int) {
-	l, ok := parseLine(text)
+	if !v.broken && !v.claimed && v.state.continues(text, v.state.size+1) {
+		v.next(text)
+		return
+	}
+	var l line
+	ok := false
+	if len(text) <= maxHidden || !bytes.HasPrefix(text, []byte(words[wSequence-0x80])) {
+		l, ok = parseLine(text)
+	}
 	switch {
 	case ok && l.Before != nil && l.Sequence == 0 && l.Leaf == nil && l.End == nil:
 		v.before(l.Before)
@@ -138,6 +147,29 @@ func (v *exportWalk) line(text []byte, n int) {
 		}
 		v.record(r)
 	}
+}
+
+// maxHidden is longer than any line of a record that is not shown.
+const maxHidden = 128
+
+// next takes a record that continues the one before. It need not be decoded: that
+// it is what was written, the next link or the signed root will tell.
+func (v *exportWalk) next(text []byte) {
+	v.begin()
+	_, rest, _ := bytes.Cut(text, []byte(words[wTime-0x80]))
+	written, _, _ := bytes.Cut(rest[:min(len(rest), 40)], []byte(`"`))
+	if at, err := time.Parse(schema.TimeLayout, string(written)); err == nil {
+		v.seen(at)
+	}
+	v.Records++
+	v.add(tlog.RecordHash(text), v.state.size+1)
+}
+
+func (v *exportWalk) seen(at time.Time) {
+	if v.From.IsZero() {
+		v.From = at
+	}
+	v.To = at
 }
 
 // skip passes over a record that cannot be read.
@@ -207,10 +239,7 @@ func (v *exportWalk) record(r Record) {
 		v.broken = true
 	}
 	v.Records++
-	if v.From.IsZero() {
-		v.From = r.Time
-	}
-	v.To = r.Time
+	v.seen(r.Time)
 	v.add(r.Leaf, at)
 }
 
