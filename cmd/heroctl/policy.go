@@ -15,7 +15,7 @@ func (a *app) newPolicyCommand() *cobra.Command {
 	c.AddCommand(
 		a.newPolicyApply(), a.newPolicyList(), a.newPolicyGet(), a.newPolicyHistory(), a.newPolicyDelete(),
 		a.newPolicyAttach(), a.newPolicyDetach(), a.newPolicyCheck(), a.newPolicyFmt(), a.newPolicyCompile(), a.newPolicyTest(),
-		a.newPolicyExplain(),
+		a.newPolicyExplain(), a.newPolicyImport(),
 	)
 	return c
 }
