@@ -79,6 +79,9 @@ func TestVolatileAnswersAreNotKept(t *testing.T) {
 	if n := e.Memoised(c.Principal.Policies, schema.Secret); n != 0 {
 		t.Errorf("%d answers about secrets are kept; each depends on the call", n)
 	}
+	if d := decide(t, e, ask("secret:read", "dev/db", "office")); !d.Allow || e.Memoised(c.Principal.Policies, schema.Secret) != 1 {
+		t.Errorf("an answer that no guardrail and no condition touches is not kept: %s", d.Reason)
+	}
 	run := ask("job:run", "api", "office")
 	for _, user := range []string{"ana", "bob"} {
 		run.Principal.User = user

@@ -85,20 +85,31 @@ func (a *attached) matched(ids []uint32, t *table, c *schema.Call) (all []uint32
 	return a.bind(ids, c)
 }
 
-// bind takes out the ids of blocks in whose template the call has another value. What is
-// left is plain when it has no condition, and no value that reads as a pattern.
+// bind takes out the ids of blocks in whose template the call has another value, and of
+// guardrails that do not deny its verb. What is left is plain when no block that can settle
+// the call has a condition, and none a value that reads as a pattern. The blocks below the
+// most specific pattern that is there for certain cannot settle it.
 func (a *attached) bind(ids []uint32, c *schema.Call) (bound []uint32, plain bool) {
 	bound, plain = ids[:0], true
+	var top schema.Pattern
 	for _, id := range ids {
-		b := a.block(id)
+		b, binding := a.block(id), schema.Bound
 		if b.rule.Pattern.HasTemplate() {
-			pattern, binding := b.rule.Pattern.Bind(c.Principal)
-			if binding == schema.Unbound || !pattern.Matches(c.Path) {
+			var pattern schema.Pattern
+			if pattern, binding = b.rule.Pattern.Bind(c.Principal); binding == schema.Unbound || !pattern.Matches(c.Path) {
 				continue
 			}
-			plain = plain && binding == schema.Bound
 		}
-		plain = plain && b.rule.Condition == nil
+		settles := top.IsZero() || top == b.rule.Pattern
+		if id&guardBit != 0 {
+			settles = slices.Contains(b.rule.Denies, c.Capability.Verb)
+			if !settles && binding != schema.Suspect {
+				continue
+			}
+		} else if settles && binding == schema.Bound && !(b.rule.Deny && b.rule.Condition != nil) {
+			top = b.rule.Pattern
+		}
+		plain = plain && binding == schema.Bound && !(settles && b.rule.Condition != nil)
 		bound = append(bound, id)
 	}
 	return bound, plain
