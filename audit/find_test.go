@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -135,6 +136,9 @@ func findAgrees(t *testing.T, r *rig, every time.Duration, records, queries int)
 			if rng.IntN(2) == 0 {
 				e.Call.Capability = schema.Capability{Resource: schema.Job, Verb: "run"}
 			}
+			e.Call.Principal.Roles = [][]string{nil, {"viewer"}, {"deployer", "viewer"}}[rng.IntN(3)]
+			e.Call.Principal.Job = []string{"", "", "nightly"}[rng.IntN(3)]
+			e.Call.Context.Source = netip.MustParseAddr(addresses[rng.IntN(len(addresses))])
 			r.append(tr, e)
 		}
 	}
@@ -147,6 +151,33 @@ func findAgrees(t *testing.T, r *rig, every time.Duration, records, queries int)
 		}
 	}
 	r.close(tr)
+}
+
+var addresses = []string{"10.20.30.40", "10.20.30.41", "10.20.31.1", "192.0.2.1", "2001:db8:1::5", "2001:db8:1:2::6", "2001:db8:2::7", "::ffff:10.20.30.42"}
+
+// randomRest adds the filters that say more about the caller.
+func randomRest(rng *rand.Rand, rs []Record, q *Query) {
+	maybe := func() bool { return rng.IntN(5) == 0 }
+	if maybe() {
+		q.Role = []string{"viewer", "deployer", "nobody"}[rng.IntN(3)]
+	}
+	if maybe() {
+		q.Job = []string{"nightly", "weekly"}[rng.IntN(2)]
+	}
+	if maybe() {
+		ranges := []string{"10.20.30.40/32", "10.20.30.0/24", "10.20.30.0/25", "10.20.0.0/16", "0.0.0.0/0", "2001:db8:1::/48", "2001:db8:1:2::/64", "2001:db8::/32"}
+		q.Source = netip.MustParsePrefix(ranges[rng.IntN(len(ranges))])
+	}
+	if maybe() {
+		patterns := []string{"*", "prod/*", "prod*", "+/db", "prod/+", "prod/db", "stage/a/+/*", "no/such/*"}
+		q.Pattern = schema.MustPattern(patterns[rng.IntN(len(patterns))])
+	}
+	if maybe() {
+		q.Reason = []schema.Reason{schema.Granted, schema.NoRule, schema.TokenExpired}[rng.IntN(3)]
+	}
+	if maybe() {
+		q.Beyond = rs[rng.IntN(len(rs))].Sequence
+	}
 }
 
 func randomQuery(rng *rand.Rand, rs []Record, paths []string) Query {
@@ -185,6 +216,7 @@ func randomQuery(rng *rand.Rand, rs []Record, paths []string) Query {
 	if maybe() {
 		q.Visible = func(p schema.Path) bool { return strings.HasPrefix(p.String(), "prod") }
 	}
+	randomRest(rng, rs, &q)
 	return q
 }
 

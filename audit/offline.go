@@ -95,7 +95,6 @@ type exportWalk struct {
 	state   chain
 	broken  bool   // the tree is not known any more, after a finding
 	covered uint64 // newest record that a signed checkpoint vouches for
-	origin  string // of the checkpoints
 
 	suspect uint64 // the link between this record and the one before does not hold
 	claimed bool   // the suspect itself may yet be the altered one

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,6 +154,30 @@ func kindOf(err error) string {
 		return ""
 	}
 	return string(fault.KindOf(err))
+}
+
+// TestVerifyNamesADamagedRecord changes a byte in the trail of a running server.
+func TestVerifyNamesADamagedRecord(t *testing.T) {
+	k, auditor, _ := auditKit(t)
+	ctx := context.Background()
+	c := k.over("rest", auditor).Audit()
+	ask := &v1.VerifyRecordsRequest{Checkpoint: checkpointOf(k, auditor)}
+	got, err := c.VerifyRecords(ctx, ask)
+	k.must(err)
+	if !got.GetIntegrity().GetOk() || !got.GetCompleteness().GetOk() || got.GetRecords() < 20 {
+		t.Fatalf("an intact trail: %v", got)
+	}
+	names, err := filepath.Glob(filepath.Join(k.dir, "trail", "*.seg"))
+	k.must(err)
+	b, err := os.ReadFile(names[0])
+	k.must(err)
+	b[4096+40] ^= 1 // within the first record
+	k.must(os.WriteFile(names[0], b, 0o600))
+	got, err = c.VerifyRecords(ctx, ask)
+	k.must(err)
+	if v := got.GetIntegrity(); v.GetOk() || v.GetSequence() != 1 || v.GetSegment() != 1 {
+		t.Errorf("a damaged first record: %v", got)
+	}
 }
 
 // TestUsage holds that reads are counted, and that nobody learns of them who may
