@@ -29,6 +29,10 @@ func (e *Engine) Check(ctx context.Context, list []*policies.Policy) error {
 	return nil
 }
 
+// probeTimeouts is how many times the timeout of a decision a probe may take: nobody
+// waits for it but the one who applies the policy, and a busy machine must not refuse it.
+const probeTimeouts = 10
+
 func (e *Engine) check(ctx context.Context, p *policies.Policy) error {
 	program, err := e.compiler.compile(ctx, []*policies.Policy{p})
 	if err != nil {
@@ -38,7 +42,7 @@ func (e *Engine) check(ctx context.Context, p *policies.Policy) error {
 	for _, rule := range p.Rules {
 		for _, c := range questions(a.names, rule) {
 			want := a.settle(c)
-			got, err := program.eval(ctx, e.config.Timeout, inputTerm(c, a.names))
+			got, err := program.eval(ctx, probeTimeouts*e.config.Timeout, inputTerm(c, a.names))
 			if err != nil {
 				return fmt.Errorf("probe %s on the block of line %d: %w", c.Capability, rule.Line, err)
 			}

@@ -41,6 +41,7 @@ const (
 	SaysNothing Saying = "does not grant the capability"
 	SaysPending Saying = "would grant if its condition held"
 	SaysIdle    Saying = "would deny if its condition held"
+	SaysExempt  Saying = "makes an exception" // a guardrail whose unless holds
 	SaysSuspect Saying = "has a template whose value reads as a pattern"
 )
 
@@ -92,7 +93,7 @@ func guardRung(b *block, c schema.Call) Rung {
 		return r
 	}
 	if r.Unmet = b.rule.Condition.Unmet(c.Context, false); len(r.Unmet) == 0 {
-		r.Says = SaysNothing
+		r.Says = SaysExempt
 	}
 	return r
 }
@@ -144,4 +145,3 @@ func shared(a, b string) int {
 	}
 	return n
 }
-
