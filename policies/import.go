@@ -48,8 +48,8 @@ type Imported struct {
 }
 
 // Import turns policies of another system into ours. Nothing is left out silently, and
-// nothing is granted that the text does not grant. The diagnostics tell why the text
-// could not be read at all.
+// nothing is granted that the text does not grant, except what read and update bring
+// along. The diagnostics tell why the text could not be read at all.
 func Import(file string, text []byte, o ImportOptions) (Imported, Diagnostics) {
 	if o.Shape == "" {
 		o.Shape = shapeOfText(text)
@@ -262,7 +262,10 @@ func (r *draftRule) write(b *bytes.Buffer) {
 }
 
 func lineWords(lines []int) string {
-	text := fmt.Sprintf("Line %d", lines[0])
+	if len(lines) == 1 {
+		return fmt.Sprintf("Line %d", lines[0])
+	}
+	text := fmt.Sprintf("Lines %d", lines[0])
 	for i, line := range lines[1:] {
 		switch {
 		case i == len(lines)-2:
