@@ -42,7 +42,7 @@ func TestRego(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, err := tester.NewRunner().SetModules(loaded.ParsedModules()).Run(t.Context(), loaded.ParsedModules())
+	answers, err := tester.NewRunner().SetModules(loaded.ParsedModules()).RunTests(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
