@@ -27,7 +27,7 @@ func (s *secretsServer) CreateSecret(ctx context.Context, req *v1.CreateSecretRe
 	return enforce(ctx, s.g, c, func(ctx context.Context, a *act) (*v1.Secret, error) {
 		n := req.GetSecret()
 		if n == nil || n.Value == nil {
-			return nil, fault.New(fault.InvalidArgument, "a value is needed, of one byte at least")
+			return nil, fault.New(fault.InvalidArgument, "a value is needed; it may be empty, but it must be there")
 		}
 		window, err := windowFromWire(n.GetWindow())
 		if err != nil {

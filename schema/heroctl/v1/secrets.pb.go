@@ -336,8 +336,9 @@ func (x *SecretValue) GetCreated() *timestamppb.Timestamp {
 // NewSecret is what a secret starts with.
 type NewSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The value, at most 1 MiB; base64 in JSON.
-	Value []byte `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// The value, at most 1 MiB; base64 in JSON. It must be there, but may be
+	// empty.
+	Value []byte `protobuf:"bytes,1,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	// What it is for; at most 1 KiB.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// Who answers for it.
@@ -1317,16 +1318,17 @@ const file_heroctl_v1_secrets_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x19\n" +
 	"\x05value\x18\x03 \x01(\fB\x03\x80\x01\x01R\x05value\x124\n" +
-	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\x87\x02\n" +
-	"\tNewSecret\x12\x19\n" +
-	"\x05value\x18\x01 \x01(\fB\x03\x80\x01\x01R\x05value\x12 \n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\x96\x02\n" +
+	"\tNewSecret\x12\x1e\n" +
+	"\x05value\x18\x01 \x01(\fB\x03\x80\x01\x01H\x00R\x05value\x88\x01\x01\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x129\n" +
 	"\x06labels\x18\x04 \x03(\v2!.heroctl.v1.NewSecret.LabelsEntryR\x06labels\x121\n" +
 	"\x06window\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06window\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfe\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
+	"\x06_value\"\xfe\x02\n" +
 	"\fSecretChange\x12\x1e\n" +
 	"\x05value\x18\x01 \x01(\fB\x03\x80\x01\x01H\x00R\x05value\x88\x01\x01\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x01R\vdescription\x88\x01\x01\x12\x19\n" +
@@ -1499,6 +1501,7 @@ func file_heroctl_v1_secrets_proto_init() {
 		return
 	}
 	file_heroctl_v1_needs_proto_init()
+	file_heroctl_v1_secrets_proto_msgTypes[3].OneofWrappers = []any{}
 	file_heroctl_v1_secrets_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
