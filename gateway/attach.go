@@ -6,6 +6,7 @@ import (
 	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
 	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
+	"github.com/heroctl/heroctl/storage"
 )
 
 func (s *policiesServer) AttachPolicy(ctx context.Context, req *v1.AttachPolicyRequest) (*v1.AttachPolicyResponse, error) {
@@ -51,8 +52,8 @@ func attachTarget(to *v1.AttachTarget) (target, error) {
 		return target{roleUpdate, name.Path()}, err
 	default:
 		path, err := schema.ParsePath(token)
-		if err == nil && len(path.Segments()) != 2 {
-			err = fault.New(fault.InvalidPath, "a token's path is its user and its accessor, USER/ACCESSOR")
+		if err == nil {
+			_, _, err = storage.TokenPath(path)
 		}
 		return target{tokenUpdate, path}, err
 	}

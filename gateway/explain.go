@@ -12,6 +12,7 @@ import (
 	"github.com/heroctl/heroctl/schema"
 	"github.com/heroctl/heroctl/schema/fault"
 	v1 "github.com/heroctl/heroctl/schema/heroctl/v1"
+	"github.com/heroctl/heroctl/storage"
 )
 
 // ExplainAccess answers "what if": how the set in force would decide somebody's
@@ -78,15 +79,11 @@ func (s *policiesServer) as(ctx context.Context, a *act, req *v1.ExplainAccessRe
 	if err != nil {
 		return schema.Principal{}, err
 	}
-	segments := path.Segments()
-	if len(segments) != 2 {
-		return schema.Principal{}, fault.New(fault.InvalidPath, "a token's path is its user and its accessor, USER/ACCESSOR")
-	}
-	user, err := schema.ParseName(segments[0])
+	user, accessor, err := storage.TokenPath(path)
 	if err != nil {
 		return schema.Principal{}, err
 	}
-	return s.g.store.Identities.Standing(ctx, a.permit, user, segments[1])
+	return s.g.store.Identities.Standing(ctx, a.permit, user, accessor)
 }
 
 // somebody is a principal that nobody is: with the given roles and policies.
@@ -172,11 +169,11 @@ func (s *auditServer) setAt(ctx context.Context, a *act, digest schema.Digest) (
 		if err != nil {
 			return nil, fmt.Errorf("policy of the decision: %w", err)
 		}
-		parsed, diagnostics := policies.Parse(e.Name.String(), text)
-		if diagnostics.HasErrors() {
-			return nil, fault.Wrap(fault.Integrity, "a policy of that time does not parse any more", diagnostics.Err())
+		p, err := parseStored(e.Name, text)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, parsed...)
+		all = append(all, p)
 	}
 	return policies.NewSet(all), nil
 }

@@ -152,17 +152,27 @@ func (g *Gateway) LoadPolicies(ctx context.Context) error {
 	}
 	var all []*policies.Policy
 	for _, e := range m.Entries {
-		parsed, diagnostics := policies.Parse(e.Name.String(), texts[e.Name])
-		if diagnostics.HasErrors() || len(parsed) != 1 || parsed[0].Name != e.Name {
-			return fault.Wrap(fault.Integrity, "a stored policy does not parse", diagnostics.Err())
+		p, err := parseStored(e.Name, texts[e.Name])
+		if err != nil {
+			return err
 		}
-		all = append(all, parsed[0])
+		all = append(all, p)
 	}
 	set := policies.NewSet(all)
 	if set.Digest() != m.Set {
 		return fault.New(fault.Integrity, "the stored policies do not have the digest of their set")
 	}
 	return g.engine.Activate(ctx, set, m.Revision)
+}
+
+// parseStored parses the text of one policy as the store keeps it. It parsed when
+// it was applied: if it does not now, the store is damaged.
+func parseStored(name schema.Name, text []byte) (*policies.Policy, error) {
+	parsed, diagnostics := policies.Parse(name.String(), text)
+	if diagnostics.HasErrors() || len(parsed) != 1 || parsed[0].Name != name {
+		return nil, fault.Wrap(fault.Integrity, "a stored policy does not parse", diagnostics.Err())
+	}
+	return parsed[0], nil
 }
 
 // parseFiles parses every file of an apply, and reports the problems of all of
@@ -249,12 +259,12 @@ func (s *policiesServer) GetPolicy(ctx context.Context, req *v1.GetPolicyRequest
 		if err != nil {
 			return nil, err
 		}
-		parsed, diagnostics := policies.Parse(c.path, text)
-		if diagnostics.HasErrors() || len(parsed) != 1 {
-			return nil, fault.Wrap(fault.Integrity, "a stored policy does not parse", diagnostics.Err())
+		p, err := parseStored(entry.Name, text)
+		if err != nil {
+			return nil, err
 		}
 		a.version = entry.Version
-		out := policyToWire(entry, parsed[0])
+		out := policyToWire(entry, p)
 		out.Text = string(text)
 		return out, nil
 	})

@@ -71,7 +71,7 @@ func (s *Identities) resolveBearer(ctx context.Context, sum [32]byte) (standing,
 	if err != nil {
 		return standing{}, fault.New(fault.Integrity, "a bearer record names no token")
 	}
-	user, accessor, err := tokenPath(path)
+	user, accessor, err := TokenPath(path)
 	if err != nil {
 		return standing{}, fault.New(fault.Integrity, "a bearer record names no token")
 	}

@@ -101,8 +101,9 @@ func newAccessor() string {
 // the same name.
 func newIncarnation() string { return newAccessor() }
 
-// tokenPath parses USER/ACCESSOR.
-func tokenPath(path schema.Path) (user schema.Name, accessor string, err error) {
+// TokenPath takes the path of a token, USER/ACCESSOR, apart. The error is of kind
+// fault.InvalidPath.
+func TokenPath(path schema.Path) (user schema.Name, accessor string, err error) {
 	segments := path.Segments()
 	if len(segments) != 2 {
 		return schema.Name{}, "", fault.New(fault.InvalidPath, "a token's path is its user and its accessor, USER/ACCESSOR")

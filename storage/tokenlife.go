@@ -14,7 +14,7 @@ import (
 
 // changeToken commits one change of a token.
 func (s *Identities) changeToken(ctx context.Context, permits []permit.Permit, path schema.Path, change func(*tokenRecord) error) (tokenRecord, error) {
-	user, accessor, err := tokenPath(path)
+	user, accessor, err := TokenPath(path)
 	if err != nil {
 		return tokenRecord{}, err
 	}
@@ -106,7 +106,7 @@ func (s *Identities) revoke(ctx context.Context, p permit.Permit, path schema.Pa
 	case err == nil:
 		revoked++
 	case errors.Is(err, errDeadToken): // its children may not all be marked yet
-		user, accessor, _ := tokenPath(path)
+		user, accessor, _ := TokenPath(path)
 		f, err := s.token(ctx, user.String(), accessor)
 		if err != nil {
 			return 0, err
@@ -173,7 +173,7 @@ func (s *Identities) DescribeToken(ctx context.Context, p permit.Permit) (TokenI
 	if !ok {
 		return TokenInfo{}, errNoPermit
 	}
-	user, accessor, err := tokenPath(path)
+	user, accessor, err := TokenPath(path)
 	if err != nil {
 		return TokenInfo{}, err
 	}
@@ -205,7 +205,7 @@ func (t tokenRecord) info(st standing, now time.Time) (TokenInfo, error) {
 	if err != nil {
 		return TokenInfo{}, fault.New(fault.Integrity, "a stored token has a bad name")
 	}
-	user, _, err := tokenPath(path)
+	user, _, err := TokenPath(path)
 	if err != nil {
 		return TokenInfo{}, err
 	}
@@ -229,7 +229,7 @@ func (s *Identities) TokenHistory(ctx context.Context, p permit.Permit) ([]Revis
 	if !ok {
 		return nil, errNoPermit
 	}
-	user, accessor, err := tokenPath(path)
+	user, accessor, err := TokenPath(path)
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func (s *Identities) openPath(sealed, id []byte, label crypto.Label) (schema.Pat
 	}
 	path, err := schema.ParsePath(string(text))
 	if err == nil {
-		user, accessor, err := tokenPath(path)
+		user, accessor, err := TokenPath(path)
 		if err == nil && string(tokenID(s.store.keys, user.String(), accessor)) == string(id) {
 			return path, nil
 		}
@@ -152,7 +152,7 @@ func (s *Identities) settleToken(ctx context.Context, p permit.Permit, item Item
 	if err != nil {
 		return 0, err
 	}
-	user, accessor, _ := tokenPath(path)
+	user, accessor, _ := TokenPath(path)
 	return attempt(ctx, func() (int, error) {
 		b := batch{keys: s.store.keys}
 		b.Delete = [][]byte{item.Key}

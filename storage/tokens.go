@@ -231,7 +231,7 @@ func newTokenPath(p permit.Permit) (schema.Name, string, error) {
 	if user, err := schema.ParseName(path.String()); err == nil {
 		return user, newAccessor(), nil
 	}
-	user, accessor, err := tokenPath(path)
+	user, accessor, err := TokenPath(path)
 	if err == nil && (len(accessor) != accessorLen || strings.Trim(accessor, "0123456789abcdef") != "") {
 		err = fault.New(fault.InvalidPath, "an accessor is 24 hexadecimal digits")
 	}
